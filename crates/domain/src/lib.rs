@@ -1,0 +1,32 @@
+//! The vocabulary of Mannen, and the lake's key layout.
+//!
+//! Everything that two rooms must agree on is written down here once: prediction requests and records, outcomes,
+//! releases, problem documents, and (in [`lake`]) where each object lies on S3. The crate is pure: no I/O, no clock,
+//! no randomness.
+
+pub mod digest;
+mod error;
+mod hour;
+pub mod lake;
+mod names;
+mod outcome;
+mod prediction_id;
+mod problem;
+mod record;
+mod release;
+mod request;
+mod time;
+
+pub use error::DomainError;
+pub use hour::Hour;
+pub use names::{CandidateId, ModelName, UnitId};
+pub use outcome::{MetricValue, OutcomeEvent, OutcomeState};
+pub use prediction_id::PredictionId;
+pub use problem::{Problem, ProblemField};
+pub use record::{ArmAssignment, CandidateRecord, PredictionRecord, Tier, Timings};
+pub use release::{ArchiveMode, Arm, ExperimentPlan, FeatureSpecSource, Limits, Release, ReleaseId, ReleasePointer};
+pub use request::{Candidate, Inputs, PredictionRequest};
+pub use time::truncate_to_micros;
+
+/// Bytes are kept below Lambda's 6 MB payload limit, with room for the event's envelope.
+pub const MAX_BODY_BYTES: usize = 5 * 1024 * 1024;

@@ -1,0 +1,106 @@
+use std::{fmt, str::FromStr};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{DomainError, Hour};
+
+/// A prediction's id: a UUIDv7 (RFC 9562), whose first 48 bits are the request's time in Unix milliseconds. The id alone
+/// tells the hour, so an outcome finds its prediction's partition without an index. Text order is time order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PredictionId(Uuid);
+
+impl PredictionId {
+    /// An id for a request made at `requested_at`, with the caller's randomness. The first 12 and the next 62 free bits
+    /// are taken from `random`.
+    pub fn new(requested_at: Timestamp, random: [u8; 10]) -> Self {
+        let millis = u64::try_from(requested_at.as_millisecond()).unwrap_or(0);
+        Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
+    }
+
+    /// The time in the id, UTC, to the millisecond.
+    pub fn timestamp(self) -> Timestamp {
+        let bytes = self.0.as_bytes();
+        let millis = bytes[..6].iter().fold(0i64, |millis, &byte| (millis << 8) | i64::from(byte));
+        // 48 bits reach the year 10889, jiff's clock the year 9999.
+        Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX)
+    }
+
+    /// The hour of event time that this prediction is archived under.
+    pub fn hour(self) -> Hour {
+        Hour::of(self.timestamp())
+    }
+
+    /// The 16 bytes.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+}
+
+impl FromStr for PredictionId {
+    type Err = DomainError;
+
+    fn from_str(text: &str) -> Result<Self, DomainError> {
+        let invalid = |why: String| DomainError::InvalidPredictionId { value: text.to_owned(), why };
+        let uuid = Uuid::try_parse(text).map_err(|error| invalid(error.to_string()))?;
+        if uuid.get_version_num() != 7 || uuid.get_variant() != uuid::Variant::RFC4122 {
+            return Err(invalid(format!("its version is {}, not 7", uuid.get_version_num())));
+        }
+        Ok(Self(uuid))
+    }
+}
+
+impl TryFrom<String> for PredictionId {
+    type Error = DomainError;
+
+    fn try_from(text: String) -> Result<Self, DomainError> {
+        text.parse()
+    }
+}
+
+impl From<PredictionId> for String {
+    fn from(id: PredictionId) -> Self {
+        id.to_string()
+    }
+}
+
+impl fmt::Display for PredictionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_hyphenated().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn tells_its_hour() {
+        let id: PredictionId = "017f22e2-79b0-7cc3-98c4-dc0c0c07398f".parse().unwrap();
+        // The example of RFC 9562, appendix A.6.
+        assert_eq!(id.timestamp().to_string(), "2022-02-22T19:22:22Z");
+        assert_eq!(id.hour().to_string(), "2022-02-22T19");
+    }
+
+    #[test]
+    fn refuses_other_versions() {
+        let error = "f81d4fae-7dec-41d0-a765-00a0c91e6bf6".parse::<PredictionId>().unwrap_err();
+        assert_eq!(error.reason(), "invalid_prediction_id");
+        assert!(error.to_string().contains("version is 4"), "{error}");
+        assert!("not an id".parse::<PredictionId>().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn keeps_its_time_and_order(a in 0i64..4_102_444_800_000, b in 0i64..4_102_444_800_000, random: [u8; 10]) {
+            let id = |millis| PredictionId::new(Timestamp::from_millisecond(millis).unwrap(), random);
+            prop_assert_eq!(id(a).timestamp().as_millisecond(), a);
+            prop_assert_eq!(id(a).to_string().parse::<PredictionId>().unwrap(), id(a));
+            prop_assert_eq!(id(a).to_string().cmp(&id(b).to_string()), a.cmp(&b));
+        }
+    }
+}
