@@ -1,0 +1,144 @@
+//! Local calendar fields of instants.
+
+use jiff::{Timestamp, tz::TimeZone};
+
+use super::strict;
+use crate::{
+    column::{Column, Values, View},
+    op::TimeField,
+};
+
+const MICROS_PER_SECOND: i64 = 1_000_000;
+const SECONDS_PER_DAY: i64 = 86_400;
+
+/// A time zone with its offsets spread out, so that a row costs a comparison and not a rule look-up.
+#[derive(Debug, Clone)]
+pub(crate) struct Zone {
+    name: String,
+    rules: TimeZone,
+    /// Changes of the offset between [`FIRST_YEAR`] and [`LAST_YEAR`]: from this second on (Unix, UTC), this offset (s).
+    offsets: Vec<(i64, i64)>,
+    /// End of the spread-out part.
+    end_s: i64,
+}
+
+const FIRST_YEAR: &str = "1970-01-01T00:00:00Z";
+const LAST_YEAR: &str = "2100-01-01T00:00:00Z";
+
+impl Zone {
+    /// A zone of the IANA database bundled with the build.
+    pub(crate) fn new(name: &str) -> Option<Self> {
+        let time_zone = TimeZone::get(name).ok()?;
+        let (first, last): (Timestamp, Timestamp) = (FIRST_YEAR.parse().ok()?, LAST_YEAR.parse().ok()?);
+        let mut offsets = vec![(first.as_second(), i64::from(time_zone.to_offset(first).seconds()))];
+        for change in time_zone.following(first).take_while(|change| change.timestamp() < last) {
+            offsets.push((change.timestamp().as_second(), i64::from(change.offset().seconds())));
+        }
+        Some(Self { name: name.to_owned(), rules: time_zone, offsets, end_s: last.as_second() })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The offset from UTC in seconds at `second`, and the seconds `from..until` over which it holds.
+    fn offset_at(&self, second: i64) -> (i64, std::ops::Range<i64>) {
+        let after = self.offsets.partition_point(|(start, _)| *start <= second);
+        if after == 0 || second >= self.end_s {
+            let timestamp = Timestamp::from_second(second).unwrap_or_default();
+            return (i64::from(self.rules.to_offset(timestamp).seconds()), second..second + 1);
+        }
+        let (start, offset) = self.offsets[after - 1];
+        let end = self.offsets.get(after).map_or(self.end_s, |(end, _)| *end);
+        (offset, start..end)
+    }
+}
+
+pub(super) fn local_time(field: TimeField, zone: &Zone, x: &View<'_>, result: &mut Column) {
+    strict(&[x], result);
+    let Values::Int(values) = &mut result.values else { return };
+    let (mut offset, mut holds) = (0, 0..0);
+    values.extend(x.ints().iter().map(|micros| {
+        let second = micros.div_euclid(MICROS_PER_SECOND);
+        if !holds.contains(&second) {
+            (offset, holds) = zone.offset_at(second);
+        }
+        field_of(field, second + offset)
+    }));
+}
+
+fn field_of(field: TimeField, local_s: i64) -> i64 {
+    let (day, second) = (local_s.div_euclid(SECONDS_PER_DAY), local_s.rem_euclid(SECONDS_PER_DAY));
+    match field {
+        TimeField::Hour => second / 3600,
+        TimeField::Minute => second / 60 % 60,
+        TimeField::Second => second % 60,
+        // 1970-01-01 was a Thursday.
+        TimeField::IsoDayOfWeek => (day + 3).rem_euclid(7) + 1,
+        TimeField::DayOfWeek => (day + 4).rem_euclid(7) + 1,
+        TimeField::Year => civil(day).0,
+        TimeField::Month => civil(day).1,
+        TimeField::Quarter => (civil(day).1 + 2) / 3,
+        TimeField::Day => civil(day).2,
+        TimeField::DayOfYear => {
+            let (year, _, _) = civil(day);
+            day - days_before_year(year) + 1
+        }
+    }
+}
+
+/// Days from 1970-01-01 to January 1st of `year`.
+fn days_before_year(year: i64) -> i64 {
+    let y = year - 1;
+    y * 365 + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) - 719_162
+}
+
+/// Year, month and day of a day counted from 1970-01-01, proleptic Gregorian.
+/// Source: H. Hinnant, "chrono-compatible low-level date algorithms", civil_from_days.
+fn civil(day: i64) -> (i64, i64, i64) {
+    let shifted = day + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn unknown_zones_are_none() {
+        assert!(Zone::new("America/New_York").is_some());
+        assert!(Zone::new("America/Nowhere").is_none());
+    }
+
+    proptest! {
+        /// Against jiff's own calendar, from 1850 to 2200, over zones with whole and odd offsets.
+        #[test]
+        fn agrees_with_the_calendar(second in -3_786_825_600i64..7_258_118_400, zone in 0usize..5) {
+            let zone = Zone::new(["America/New_York", "Asia/Tokyo", "Asia/Kathmandu", "Australia/Lord_Howe", "UTC"][zone]).unwrap();
+            let local = Timestamp::from_second(second).unwrap().to_zoned_datetime(zone.rules.clone());
+            let (offset, holds) = zone.offset_at(second);
+            prop_assert!(holds.contains(&second));
+            prop_assert_eq!(offset, i64::from(local.offset().seconds()));
+            let of = |field| field_of(field, second + offset);
+            prop_assert_eq!(of(TimeField::Year), i64::from(local.year()));
+            prop_assert_eq!(of(TimeField::Month), i64::from(local.month()));
+            prop_assert_eq!(of(TimeField::Quarter), (i64::from(local.month()) - 1) / 3 + 1);
+            prop_assert_eq!(of(TimeField::Day), i64::from(local.day()));
+            prop_assert_eq!(of(TimeField::DayOfYear), i64::from(local.day_of_year()));
+            prop_assert_eq!(of(TimeField::Hour), i64::from(local.hour()));
+            prop_assert_eq!(of(TimeField::Minute), i64::from(local.minute()));
+            prop_assert_eq!(of(TimeField::Second), i64::from(local.second()));
+            prop_assert_eq!(of(TimeField::IsoDayOfWeek), i64::from(local.weekday().to_monday_one_offset()));
+            prop_assert_eq!(of(TimeField::DayOfWeek), i64::from(local.weekday().to_sunday_one_offset()));
+        }
+    }
+}
