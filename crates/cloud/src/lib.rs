@@ -1,0 +1,16 @@
+//! The ports, and their AWS adapters.
+//!
+//! A port is one verb that a function needs of the outside world: get, put, delete or list objects, invoke an
+//! endpoint. Handlers are free functions over ports, so that they are tested without AWS ([`memory::MemoryStore`]);
+//! `main.rs` builds the adapters once ([`aws`], [`s3::S3Bucket`], [`sagemaker::SageMakerRuntime`]).
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+pub mod aws;
+pub mod config;
+pub mod endpoint;
+pub mod http;
+pub mod memory;
+pub mod object_store;
+pub mod release_cache;
+pub mod s3;
+pub mod sagemaker;
