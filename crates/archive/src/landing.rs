@@ -1,0 +1,449 @@
+//! Landed objects: JSON lines, plain, gzip or zstd, each line judged by itself.
+
+use std::io::{BufRead, BufReader, Read};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use domain::{ModelName, OutcomeEvent, PredictionRecord, lake::Table, truncate_to_micros};
+use flate2::bufread::MultiGzDecoder;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{Rejection, outcomes, predictions};
+
+/// How much of one object is taken into memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DecodeLimits {
+    /// The most bytes that an object may have once decompressed, whatever it has compressed.
+    pub max_decompressed_bytes: u64,
+    /// The most bad lines that are kept one by one. Good lines are taken on, however many bad ones there are.
+    pub max_bad_lines: usize,
+}
+
+impl Default for DecodeLimits {
+    fn default() -> Self {
+        Self { max_decompressed_bytes: 512 * 1024 * 1024, max_bad_lines: 1000 }
+    }
+}
+
+/// The good lines of a landed object.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Rows {
+    /// Of `landing/predictions/<model>/`.
+    Predictions(Vec<PredictionRecord>),
+    /// Of `landing/outcomes/`.
+    Outcomes(Vec<OutcomeEvent>),
+}
+
+impl Rows {
+    /// How many.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Predictions(records) => records.len(),
+            Self::Outcomes(events) => events.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A landed object, decoded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Landed {
+    /// The good lines, in order.
+    pub rows: Rows,
+    /// The bad ones, in order.
+    pub bad: Vec<BadLine>,
+    /// Whether every line is in `rows` or `bad`. Where not (damaged compression, an object over the limit, too many bad
+    /// lines), the last of `bad` says why and from where on, and the object itself must be kept.
+    pub complete: bool,
+    /// How many bytes were read, decompressed: what the object costs in memory.
+    pub bytes_read: u64,
+}
+
+/// A line that is no record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadLine {
+    /// Where the line begins, in bytes of the decompressed object.
+    pub offset: u64,
+    /// A stable reason code.
+    pub reason: &'static str,
+    /// What was wrong with it.
+    pub detail: String,
+    /// The line without its line break. Empty where the object itself is to be kept.
+    pub original: Vec<u8>,
+}
+
+#[derive(Serialize)]
+struct QuarantineDocument<'a> {
+    landing_key: &'a str,
+    offset: u64,
+    reason: &'a str,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    original: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    original_base64: Option<String>,
+}
+
+impl BadLine {
+    /// The document to quarantine: JSON with `landing_key`, `offset`, `reason`, `detail`, and the line as `original`, or
+    /// as `original_base64` where it is not UTF-8. The same line is the same document.
+    pub fn to_document(&self, landing_key: &str) -> Vec<u8> {
+        let original = std::str::from_utf8(&self.original).ok();
+        let document = QuarantineDocument {
+            landing_key,
+            offset: self.offset,
+            reason: self.reason,
+            detail: &self.detail,
+            original,
+            original_base64: original.is_none().then(|| STANDARD.encode(&self.original)),
+        };
+        serde_json::to_vec(&document).unwrap_or_default()
+    }
+}
+
+/// Reads the lines of an object that landed for `table`. Never fails as a whole: what cannot be read is in `bad`.
+///
+/// Reason codes of bad lines: `invalid_utf8`, `invalid_json`, `missing_field`, `unknown_field`, `duplicate_field`,
+/// `invalid_value`, `model_mismatch`, `no_candidates`, `not_finite`, `inputs_too_large`, `invalid_outcome`; and of an
+/// object that is not `complete`: `corrupt_compression`, `too_large`, `too_many_bad_lines`.
+pub fn decode_landing(table: &Table, bytes: &[u8], limits: DecodeLimits) -> Landed {
+    match table {
+        Table::Predictions(model) => {
+            let Lines { good, bad, complete, bytes_read } = lines(bytes, limits, |line| prediction(model, line));
+            Landed { rows: Rows::Predictions(good), bad, complete, bytes_read }
+        }
+        Table::Outcomes => {
+            let Lines { good, bad, complete, bytes_read } = lines(bytes, limits, outcome);
+            Landed { rows: Rows::Outcomes(good), bad, complete, bytes_read }
+        }
+    }
+}
+
+fn prediction(model: &ModelName, line: &[u8]) -> Result<PredictionRecord, Rejection> {
+    let mut record: PredictionRecord = parse(line)?;
+    if record.model != *model {
+        return Err(Rejection::new(
+            "model_mismatch",
+            format!("the record is of model `{}`, the object's key of `{model}`", record.model),
+        ));
+    }
+    predictions::check(&record)?;
+    record.requested_at = truncate_to_micros(record.requested_at);
+    record.answered_at = truncate_to_micros(record.answered_at);
+    Ok(record)
+}
+
+fn outcome(line: &[u8]) -> Result<OutcomeEvent, Rejection> {
+    let event: OutcomeEvent = parse(line)?;
+    event.validate().map_err(|error| Rejection::new(error.reason(), error.to_string()))?;
+    Ok(outcomes::to_micros(event))
+}
+
+fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<T, Rejection> {
+    let text = std::str::from_utf8(line).map_err(|error| {
+        Rejection::new("invalid_utf8", format!("byte {} of the line is not UTF-8", error.valid_up_to()))
+    })?;
+    // Serde would take an array for an object whose fields come in their order.
+    if text.trim_start().starts_with('[') {
+        return Err(Rejection::new("invalid_value", "expected a JSON object, not an array"));
+    }
+    let mut json = serde_json::Deserializer::from_str(text);
+    let mut track = serde_path_to_error::Track::new();
+    let mut unknown: Option<String> = None;
+    let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
+    // A field that is not known would be lost for good once the landed object is gone.
+    let value = serde_ignored::deserialize(tracked, |path| {
+        unknown.get_or_insert_with(|| path.to_string());
+    });
+    let value: T = value.map_err(|error| Rejection::new(reason_of(&error), format!("{}: {error}", track.path())))?;
+    json.end().map_err(|error| Rejection::new("invalid_json", error.to_string()))?;
+    match unknown {
+        None => Ok(value),
+        Some(path) => Err(Rejection::new("unknown_field", format!("{path}: unknown field"))),
+    }
+}
+
+fn reason_of(error: &serde_json::Error) -> &'static str {
+    if !error.is_data() {
+        return "invalid_json";
+    }
+    let text = error.to_string();
+    let reasons = [
+        ("missing field", "missing_field"),
+        ("unknown field", "unknown_field"),
+        ("duplicate field", "duplicate_field"),
+    ];
+    reasons.iter().find(|(prefix, _)| text.starts_with(prefix)).map_or("invalid_value", |(_, reason)| reason)
+}
+
+const GZIP: &[u8] = &[0x1f, 0x8b];
+const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+
+/// The object's bytes, decompressed where its first bytes say so (all members or frames, one after the other).
+fn decompressed(bytes: &[u8]) -> std::io::Result<Box<dyn BufRead + '_>> {
+    Ok(if bytes.starts_with(GZIP) {
+        Box::new(BufReader::new(MultiGzDecoder::new(bytes)))
+    } else if bytes.starts_with(ZSTD) {
+        Box::new(BufReader::new(zstd::stream::read::Decoder::with_buffer(bytes)?))
+    } else {
+        Box::new(bytes)
+    })
+}
+
+struct Lines<R> {
+    good: Vec<R>,
+    bad: Vec<BadLine>,
+    complete: bool,
+    bytes_read: u64,
+}
+
+fn lines<R>(bytes: &[u8], limits: DecodeLimits, decode: impl Fn(&[u8]) -> Result<R, Rejection>) -> Lines<R> {
+    let limit = limits.max_decompressed_bytes;
+    let (mut good, mut bad, mut unlisted) = (Vec::new(), Vec::new(), 0u64);
+    let mut offset = 0;
+    let damage = |offset, reason, detail| BadLine { offset, reason, detail, original: Vec::new() };
+    let corrupt = |offset, error: std::io::Error| damage(offset, "corrupt_compression", error.to_string());
+    let mut reader = match decompressed(bytes) {
+        // One byte more than the limit tells an object that is too large from one that just fits.
+        Ok(reader) => reader.take(limit.saturating_add(1)),
+        Err(error) => return Lines { good, bad: vec![corrupt(0, error)], complete: false, bytes_read: 0 },
+    };
+    let mut line = Vec::new();
+    let mut end = None;
+    loop {
+        line.clear();
+        let length = match reader.read_until(b'\n', &mut line) {
+            Ok(0) => break,
+            Ok(length) => length as u64,
+            Err(error) => {
+                end = Some(corrupt(offset, error));
+                break;
+            }
+        };
+        if offset + length > limit {
+            let detail = format!("the object has over {limit} bytes once decompressed; split it and land the parts");
+            end = Some(damage(offset, "too_large", detail));
+            break;
+        }
+        if line.last() == Some(&b'\n') {
+            line.pop();
+        }
+        if !line.iter().all(u8::is_ascii_whitespace) {
+            match decode(&line) {
+                Ok(record) => good.push(record),
+                Err(_) if bad.len() >= limits.max_bad_lines => unlisted += 1,
+                Err(Rejection { reason, detail }) => {
+                    bad.push(BadLine { offset, reason, detail, original: line.clone() });
+                }
+            }
+        }
+        offset += length;
+    }
+    if unlisted > 0 {
+        let detail = format!("{unlisted} more bad lines follow; the landed object is kept for them");
+        // One past the last listed line's first byte: a place that no other quarantined line has.
+        let after = bad.last().map_or(0, |line: &BadLine| line.offset + 1);
+        bad.push(damage(after, "too_many_bad_lines", detail));
+    }
+    let complete = end.is_none() && unlisted == 0;
+    bad.extend(end);
+    Lines { good, bad, complete, bytes_read: offset }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::samples;
+
+    fn predictions_table() -> Table {
+        Table::Predictions("pickup-eta".parse().unwrap())
+    }
+
+    fn decode(bytes: &[u8]) -> Landed {
+        decode_landing(&predictions_table(), bytes, DecodeLimits::default())
+    }
+
+    fn json(record: &PredictionRecord) -> String {
+        serde_json::to_string(record).unwrap()
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn zstd(bytes: &[u8]) -> Vec<u8> {
+        zstd::encode_all(bytes, 1).unwrap()
+    }
+
+    #[test]
+    fn each_bad_line_has_its_reason_and_the_rest_goes_on() {
+        let good = samples::prediction(1);
+        let line = json(&good);
+        let bad: Vec<(&str, Vec<u8>)> = vec![
+            ("invalid_utf8", b"{\"a\": \"\xff\"}".to_vec()),
+            ("invalid_json", b"{".to_vec()),
+            ("invalid_json", format!("{line} {line}").into()),
+            ("invalid_json", line.replacen("300.0", "NaN", 1).into()),
+            ("invalid_json", line.replacen("300.0", "1e999", 1).into()),
+            ("missing_field", line.replacen("\"spec_hash\":\"s\",", "", 1).into()),
+            ("unknown_field", line.replacen('{', "{\"surprise\":1,", 1).into()),
+            ("unknown_field", line.replacen("\"tier\"", "\"tier_reasom\":\"x\",\"tier\"", 1).into()),
+            ("duplicate_field", line.replacen('{', "{\"spec_hash\":\"s\",", 1).into()),
+            ("invalid_value", line.replacen("300.0", "\"300\"", 1).into()),
+            ("invalid_value", line.replacen("300.0", "null", 1).into()),
+            ("model_mismatch", line.replacen("pickup-eta", "other", 1).into()),
+            ("no_candidates", json(&PredictionRecord { candidates: Vec::new(), ..good.clone() }).into()),
+            ("invalid_value", b"[]".to_vec()),
+        ];
+        let mut bytes = b"\n \r\n".to_vec();
+        let mut offsets = Vec::new();
+        for (_, text) in &bad {
+            bytes.extend(line.bytes().chain(*b"\r\n"));
+            offsets.push(bytes.len() as u64);
+            bytes.extend(text.iter().chain(b"\n"));
+        }
+        bytes.extend(line.bytes()); // without a line break at the end
+        let landed = decode(&bytes);
+        assert_eq!(landed.rows, Rows::Predictions(vec![good; bad.len() + 1]));
+        assert!(landed.complete);
+        let found: Vec<_> = landed.bad.iter().map(|line| (line.reason, line.original.clone())).collect();
+        assert_eq!(found, bad);
+        assert_eq!(landed.bad.iter().map(|line| line.offset).collect::<Vec<_>>(), offsets);
+        assert!(landed.bad[9].detail.starts_with("candidates[0].fallback: invalid type"), "{:?}", landed.bad[9]);
+    }
+
+    #[test]
+    fn outcomes_are_validated() {
+        let event = samples::outcome(1);
+        let line = serde_json::to_string(&event).unwrap();
+        let silent =
+            format!("{{\"prediction_id\":\"{}\",\"observed_at\":\"2026-01-31T12:00:00Z\"}}", event.prediction_id);
+        let bytes = format!("{line}\n{silent}\n{}\n", line.replacen('{', "{\"x\":1,", 1));
+        let landed = decode_landing(&Table::Outcomes, bytes.as_bytes(), DecodeLimits::default());
+        assert_eq!(landed.rows, Rows::Outcomes(vec![event]));
+        assert_eq!(landed.bad.iter().map(|line| line.reason).collect::<Vec<_>>(), ["invalid_outcome", "unknown_field"]);
+    }
+
+    #[test]
+    fn nanoseconds_are_dropped_at_the_edge() {
+        let record = PredictionRecord {
+            answered_at: "2026-01-31T12:00:00.123456789Z".parse().unwrap(),
+            ..samples::prediction(1)
+        };
+        let Rows::Predictions(records) = decode(json(&record).as_bytes()).rows else { panic!() };
+        assert_eq!(records[0].answered_at.to_string(), "2026-01-31T12:00:00.123456Z");
+    }
+
+    #[test]
+    fn compression_makes_no_difference() {
+        let lines = format!("{}\nx\n{}\n", json(&samples::prediction(1)), json(&samples::prediction(2)));
+        let (first, rest) = lines.as_bytes().split_at(700);
+        let plain = decode(lines.as_bytes());
+        assert_eq!((plain.rows.len(), plain.bad.len()), (2, 1));
+        assert_eq!(decode(&gzip(lines.as_bytes())), plain);
+        assert_eq!(decode(&zstd(lines.as_bytes())), plain);
+        assert_eq!(decode(&[gzip(first), gzip(rest)].concat()), plain, "two members");
+        assert_eq!(decode(&[zstd(first), zstd(rest)].concat()), plain, "two frames");
+    }
+
+    #[test]
+    fn damaged_compression_keeps_what_came_before_it() {
+        let lines: String = (0..2000).map(|seed| json(&samples::prediction(seed)) + "\n").collect();
+        for compressed in [gzip(lines.as_bytes()), zstd(lines.as_bytes())] {
+            let landed = decode(&compressed[..compressed.len() - 10]);
+            assert!(!landed.complete && landed.rows.len() > 100, "{}", landed.rows.len());
+            let [damage] = landed.bad.as_slice() else { panic!("{:?}", landed.bad) };
+            assert_eq!(damage.reason, "corrupt_compression");
+            let before = &lines.as_bytes()[..damage.offset as usize];
+            assert_eq!(before.split_inclusive(|&byte| byte == b'\n').count(), landed.rows.len());
+        }
+    }
+
+    #[test]
+    fn a_bomb_costs_no_more_than_the_limit() {
+        let limits = DecodeLimits { max_decompressed_bytes: 100_000, max_bad_lines: 10 };
+        let line = json(&samples::prediction(1)) + "\n";
+        let mut text = line.clone().into_bytes();
+        text.resize(50_000_000, b'\n');
+        for bytes in [zstd(&text), gzip(&text), text] {
+            let landed = decode_landing(&predictions_table(), &bytes, limits);
+            assert_eq!((landed.rows.len(), landed.complete, landed.bad[0].reason), (1, false, "too_large"));
+            assert_eq!(landed.bad[0].offset, 100_000);
+        }
+        let fits = vec![b'\n'; 100_000];
+        assert!(decode_landing(&predictions_table(), &zstd(&fits), limits).complete);
+
+        let garbage = "{}\n".repeat(20) + &line;
+        let landed = decode_landing(&predictions_table(), garbage.as_bytes(), limits);
+        assert_eq!((landed.rows.len(), landed.bad.len(), landed.complete), (1, 11, false));
+        assert_eq!((landed.bad[10].reason, landed.bad[10].offset), ("too_many_bad_lines", 28));
+    }
+
+    #[test]
+    fn quarantine_documents_hold_the_original() {
+        let line =
+            |original: &[u8]| BadLine { offset: 7, reason: "r", detail: "d".into(), original: original.to_vec() };
+        let document =
+            |original: &[u8]| serde_json::from_slice::<serde_json::Value>(&line(original).to_document("k")).unwrap();
+        assert_eq!(document(b"x")["original"], "x");
+        assert_eq!(document(b"\xff")["original_base64"], "/w==");
+        assert_eq!((&document(b"x")["landing_key"], &document(b"x")["offset"]), (&"k".into(), &7.into()));
+    }
+
+    /// Good lines, damaged ones, blank ones and noise.
+    fn line() -> impl Strategy<Value = Vec<u8>> {
+        let good = json(&samples::prediction(4)).into_bytes();
+        let damaged = (0..good.len(), any::<u8>()).prop_map({
+            let good = good.clone();
+            move |(at, byte)| {
+                let mut line = good.clone();
+                line[at] = if byte == b'\n' { b' ' } else { byte };
+                line
+            }
+        });
+        let noise = prop::collection::vec(any::<u8>().prop_filter("one line", |&byte| byte != b'\n'), 0..20);
+        prop_oneof![Just(good), damaged, noise, "[ \t\r]{0,3}".prop_map(String::into_bytes)]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        #[test]
+        fn every_line_is_good_or_bad(lines in prop::collection::vec(line(), 0..12), compression in 0..3) {
+            let text = lines.join(&b'\n');
+            prop_assume!(!text.starts_with(GZIP) && !text.starts_with(ZSTD));
+            let bytes = match compression { 0 => text.clone(), 1 => gzip(&text), _ => zstd(&text) };
+            let landed = decode(&bytes);
+            let expected = text.split(|&byte| byte == b'\n').filter(|line| !line.iter().all(u8::is_ascii_whitespace)).count();
+            prop_assert!(landed.complete);
+            prop_assert_eq!(landed.rows.len() + landed.bad.len(), expected);
+            for bad in &landed.bad {
+                let at = bad.offset as usize;
+                prop_assert_eq!(&text[at..at + bad.original.len()], bad.original.as_slice());
+                prop_assert!(at == 0 || text[at - 1] == b'\n');
+            }
+            if let Rows::Predictions(records) = landed.rows {
+                prop_assert!(crate::write_predictions(&records).is_ok(), "what was taken can be archived");
+            }
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), magic in 0usize..3) {
+            let magic: &[u8] = [GZIP, ZSTD, b""][magic];
+            let bytes = [magic, bytes.as_slice()].concat();
+            for table in [predictions_table(), Table::Outcomes] {
+                let landed = decode_landing(&table, &bytes, DecodeLimits::default());
+                prop_assert!(landed.complete || landed.bad.last().is_some_and(|line| line.original.is_empty()));
+            }
+        }
+    }
+}

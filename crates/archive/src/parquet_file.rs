@@ -1,0 +1,212 @@
+//! How a table becomes a Parquet file, and how its columns are found again.
+
+use arrow_array::{
+    Array, ArrowPrimitiveType, ListArray, PrimitiveArray, RecordBatch, StringArray, cast::AsArray,
+    types::TimestampMicrosecondType,
+};
+use bytes::Bytes;
+use domain::truncate_to_micros;
+use jiff::Timestamp;
+use parquet::{
+    arrow::{
+        ArrowWriter, ProjectionMask,
+        arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
+        arrow_writer::ArrowWriterOptions,
+    },
+    basic::{Compression, ZstdLevel},
+    file::{
+        metadata::SortingColumn,
+        properties::{EnabledStatistics, WriterProperties},
+    },
+    schema::types::ColumnPath,
+};
+
+use crate::{
+    ArchiveError,
+    schema::{Column, arrow_schema},
+};
+
+/// Rows per batch in memory, in both directions. With the limit on a record's inputs it bounds a batch's bytes.
+pub(crate) const BATCH_ROWS: usize = 2048;
+/// Rows per row group: an id's page is found within few megabytes, and a group still compresses well.
+const ROW_GROUP_ROWS: usize = 64 * 1024;
+const ZSTD_LEVEL: i32 = 3;
+const BLOOM_FALSE_POSITIVES: f64 = 0.01;
+/// Fixed, so that the same rows are the same bytes whichever version of the writer's library is linked.
+const CREATED_BY: &str = "mannen version 1.0.0 (build archive)";
+
+/// Columns whose values hardly ever repeat: a dictionary would only be thrown away again.
+const WITHOUT_DICTIONARY: [&str; 2] = ["prediction", "event_digest"];
+
+/// Writes batches of `columns`, whose rows are in ascending order of the columns `sort`. The Bloom filter on the
+/// prediction id begins at a row group's size and is folded to what the ids that came need.
+pub(crate) fn write(
+    columns: &'static [Column],
+    sort: &[&str],
+    batches: impl Iterator<Item = Result<RecordBatch, ArchiveError>>,
+) -> Result<Bytes, ArchiveError> {
+    let path = |name: &str| ColumnPath::from(name);
+    let position = |name: &str| columns.iter().position(|column| column.name == name);
+    let sorting = sort
+        .iter()
+        .filter_map(|name| position(name))
+        .map(|index| SortingColumn { column_idx: index as i32, descending: false, nulls_first: false })
+        .collect();
+    let mut properties = WriterProperties::builder()
+        .set_created_by(CREATED_BY.to_owned())
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_sorting_columns(Some(sorting))
+        .set_column_bloom_filter_fpp(path("prediction_id"), BLOOM_FALSE_POSITIVES)
+        .set_column_bloom_filter_max_ndv(path("prediction_id"), ROW_GROUP_ROWS as u64);
+    for name in WITHOUT_DICTIONARY {
+        properties = properties.set_column_dictionary_enabled(path(name), false);
+    }
+    // The Parquet schema says all; a copy of it in Arrow's own form would be the larger part of a small file.
+    let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
+    let mut writer = ArrowWriter::try_new_with_options(Vec::new(), arrow_schema(columns), options)?;
+    for batch in batches {
+        writer.write(&batch?)?;
+    }
+    Ok(writer.into_inner()?.into())
+}
+
+/// The batches of a file, with the `wanted` columns only. Columns that are not wanted are not decoded.
+pub(crate) fn read(
+    bytes: Bytes,
+    wanted: &[&'static Column],
+) -> Result<impl Iterator<Item = Result<Batch, ArchiveError>> + Send + use<>, ArchiveError> {
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options)?;
+    for column in wanted {
+        let Ok(field) = builder.schema().field_with_name(column.name) else {
+            return Err(ArchiveError::MissingColumn(column.name));
+        };
+        if !column.column_type.accepts(field.data_type()) {
+            return Err(ArchiveError::ColumnType {
+                column: column.name,
+                found: field.data_type().to_string(),
+                expected: column.column_type.as_str(),
+            });
+        }
+    }
+    let names = wanted.iter().map(|column| column.name);
+    let mask = ProjectionMask::columns(builder.parquet_schema(), names);
+    let mut first_row = 0;
+    let reader = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build()?;
+    let wanted = wanted.to_vec();
+    Ok(reader.map(move |rows| {
+        let batch = Batch { first_row, rows: rows? };
+        first_row += batch.rows.num_rows() as u64;
+        for column in wanted.iter().filter(|column| !column.nullable) {
+            let array = batch.rows.column_by_name(column.name).ok_or(ArchiveError::MissingColumn(column.name))?;
+            if let Some(row) = (0..array.len()).find(|&row| array.is_null(row)) {
+                return Err(batch.invalid(row, column.name, "NULL in a column that has no NULLs"));
+            }
+        }
+        Ok(batch)
+    }))
+}
+
+/// Some rows of a file.
+pub(crate) struct Batch {
+    first_row: u64,
+    rows: RecordBatch,
+}
+
+impl Batch {
+    pub(crate) fn len(&self) -> usize {
+        self.rows.num_rows()
+    }
+
+    pub(crate) fn text(&self, name: &'static str) -> Result<&StringArray, ArchiveError> {
+        self.array(name)?.as_string_opt().ok_or(ArchiveError::MissingColumn(name))
+    }
+
+    pub(crate) fn numbers<T: ArrowPrimitiveType>(
+        &self,
+        name: &'static str,
+    ) -> Result<&PrimitiveArray<T>, ArchiveError> {
+        self.array(name)?.as_primitive_opt().ok_or(ArchiveError::MissingColumn(name))
+    }
+
+    pub(crate) fn lists(&self, name: &'static str) -> Result<&ListArray, ArchiveError> {
+        self.array(name)?.as_list_opt().ok_or(ArchiveError::MissingColumn(name))
+    }
+
+    pub(crate) fn timestamps(&self, name: &'static str) -> Result<Timestamps<'_>, ArchiveError> {
+        Ok(Timestamps { batch: self, name, micros: self.numbers(name)? })
+    }
+
+    fn array(&self, name: &'static str) -> Result<&dyn Array, ArchiveError> {
+        self.rows.column_by_name(name).map(AsRef::as_ref).ok_or(ArchiveError::MissingColumn(name))
+    }
+
+    /// A value that cannot be, in the row `row` of this batch.
+    pub(crate) fn invalid(&self, row: usize, column: &'static str, detail: impl std::fmt::Display) -> ArchiveError {
+        ArchiveError::InvalidValue { row: self.first_row + row as u64, column, detail: format!("{detail}") }
+    }
+}
+
+/// A timestamp column.
+pub(crate) struct Timestamps<'a> {
+    batch: &'a Batch,
+    name: &'static str,
+    micros: &'a PrimitiveArray<TimestampMicrosecondType>,
+}
+
+impl Timestamps<'_> {
+    pub(crate) fn at(&self, row: usize) -> Result<Timestamp, ArchiveError> {
+        Timestamp::from_microsecond(self.micros.value(row)).map_err(|error| self.batch.invalid(row, self.name, error))
+    }
+
+    pub(crate) fn opt_at(&self, row: usize) -> Result<Option<Timestamp>, ArchiveError> {
+        if self.micros.is_null(row) { Ok(None) } else { self.at(row).map(Some) }
+    }
+}
+
+/// Microseconds since 1970-01-01 UTC, rounded down.
+pub(crate) fn micros(timestamp: Timestamp) -> i64 {
+    truncate_to_micros(timestamp).as_microsecond()
+}
+
+/// The value of a nullable text column.
+pub(crate) fn optional(array: &StringArray, row: usize) -> Option<&str> {
+    array.is_valid(row).then(|| array.value(row))
+}
+
+#[cfg(test)]
+mod tests {
+    use parquet::file::{
+        properties::ReaderProperties,
+        reader::{FileReader, SerializedFileReader},
+        serialized_reader::ReadOptionsBuilder,
+    };
+
+    use crate::{samples, write_predictions};
+
+    #[test]
+    fn files_are_made_to_be_searched_by_id() {
+        let records: Vec<_> = (0..200).map(samples::prediction).collect();
+        let bytes = write_predictions(&records).unwrap();
+        let properties = ReaderProperties::builder().set_read_bloom_filter(true).build();
+        let options = ReadOptionsBuilder::new().with_page_index().with_reader_properties(properties).build();
+        let reader = SerializedFileReader::new_with_options(bytes, options).unwrap();
+        let metadata = reader.metadata();
+        assert_eq!(metadata.file_metadata().created_by(), Some("mannen version 1.0.0 (build archive)"));
+        let group = metadata.row_group(0);
+        assert!((0..group.num_columns()).all(|column| group.column(column).column_index_offset().is_some()));
+        assert_eq!(group.sorting_columns().unwrap().iter().map(|c| c.column_idx).collect::<Vec<_>>(), [0, 2]);
+        let ids = group.column(0).statistics().unwrap();
+        let smallest = records.iter().map(|record| record.prediction_id).min().unwrap().to_string();
+        assert_eq!(ids.min_bytes_opt(), Some(smallest.as_bytes()));
+        let row_group = reader.get_row_group(0).unwrap();
+        let filter = row_group.get_column_bloom_filter(0).unwrap();
+        assert!(records.iter().all(|record| filter.check(&record.prediction_id.to_string().as_str())));
+        let strangers = (1000..2000).map(samples::prediction);
+        let false_positives =
+            strangers.filter(|record| filter.check(&record.prediction_id.to_string().as_str())).count();
+        assert!(false_positives < 50, "{false_positives} of 1000");
+    }
+}

@@ -1,0 +1,236 @@
+//! Landing objects to segments.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use archive::{BadLine, DecodeLimits, Landed, Record, Rows, decode_landing, merge};
+use bytes::Bytes;
+use cloud::object_store::{ObjectStore, PutCondition};
+use domain::{
+    OutcomeEvent, PredictionRecord,
+    digest::sha256_hex,
+    lake::{self, Partition, Table},
+};
+use futures::{StreamExt, stream};
+use serde::Serialize;
+
+use crate::{ArchiverError, Failure, S3Key};
+
+/// Calls of the object store in flight at once.
+pub(crate) const CONCURRENCY: usize = 16;
+
+/// What a batch did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct ArchiveSummary {
+    /// Landing objects read.
+    pub objects: usize,
+    /// Landing objects that were not there: an earlier delivery has archived them.
+    pub missing: usize,
+    /// Records and events archived.
+    pub records: usize,
+    /// Records and events left out, since the batch had them more than once.
+    pub duplicates: usize,
+    /// Bad lines quarantined.
+    pub quarantined: usize,
+    /// Segments written, or found written already.
+    pub segments: usize,
+    /// Landing objects kept, since a part of them could not be read.
+    pub kept: usize,
+    /// Landing objects that failed: they are still there.
+    pub failed: usize,
+}
+
+/// A batch's summary, and what failed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BatchOutcome {
+    /// Counts.
+    pub summary: ArchiveSummary,
+    /// The landing objects that failed, with why. All others are safe in segments, in quarantine, or gone before.
+    pub failures: BTreeMap<S3Key, Failure>,
+}
+
+/// Archives landing objects: reads and decodes each, quarantines its bad lines, writes one segment per hour and table
+/// for all of them, and only then deletes them. An object that cannot be read or whose rows cannot be stored fails
+/// alone and stays.
+///
+/// Landing objects are write-once: a prediction's key is its id and an outcome's is its content. Where a retried
+/// request rewrites an object between the read and the delete, the answer that was read is archived and the later one
+/// of the same id is dropped: what the merge would have done with both.
+pub async fn archive_batch<S: ObjectStore + ?Sized>(
+    store: &S,
+    keys: impl IntoIterator<Item = S3Key>,
+    limits: DecodeLimits,
+) -> BatchOutcome {
+    let keys: BTreeSet<S3Key> = keys.into_iter().collect();
+    let mut objects = stream::iter(keys).map(|key| fetch(store, key, limits)).buffered(CONCURRENCY);
+    let mut outcome = BatchOutcome::default();
+    let mut batch = Batch::default();
+    while let Some((key, fetched)) = objects.next().await {
+        match fetched {
+            Ok(None) => outcome.summary.missing += 1,
+            Ok(Some(landed)) => batch.add(key, landed),
+            Err(error) => outcome.fail(key, Failure::from(&error)),
+        }
+        if batch.bytes >= limits.max_decompressed_bytes {
+            std::mem::take(&mut batch).settle(store, &mut outcome).await;
+        }
+    }
+    batch.settle(store, &mut outcome).await;
+    outcome.summary.failed = outcome.failures.len();
+    outcome
+}
+
+/// A landing object, decoded, its bad lines in quarantine. `None` where it is not there.
+async fn fetch<S: ObjectStore + ?Sized>(
+    store: &S,
+    key: S3Key,
+    limits: DecodeLimits,
+) -> (S3Key, Result<Option<Landed>, ArchiverError>) {
+    let landed = async {
+        let table = lake::landing_table(key.as_str())?;
+        let Some(object) = store.get_object(key.as_str(), None).await?.found() else { return Ok(None) };
+        let landed = decode_landing(&table, &object.bytes, limits);
+        quarantine(store, key.as_str(), &landed.bad).await?;
+        Ok(Some(landed))
+    };
+    let result = landed.await;
+    (key, result)
+}
+
+/// Stores bad lines. The same line is the same object, so that repeating it changes nothing.
+pub(crate) async fn quarantine<S: ObjectStore + ?Sized>(
+    store: &S,
+    source_key: &str,
+    bad: &[BadLine],
+) -> Result<(), ArchiverError> {
+    for line in bad {
+        let BadLine { offset, reason, detail, .. } = line;
+        tracing::warn!(key = source_key, offset, reason, detail, "bad line quarantined");
+        let document = Bytes::from(line.to_document(source_key));
+        store.put_object(&lake::quarantine(source_key, *offset), document, PutCondition::Always).await?;
+    }
+    Ok(())
+}
+
+/// Decoded objects, by where their rows go.
+#[derive(Default)]
+struct Batch {
+    bytes: u64,
+    objects: Vec<Fetched>,
+    predictions: BTreeMap<Partition, Pending<PredictionRecord>>,
+    outcomes: BTreeMap<Partition, Pending<OutcomeEvent>>,
+}
+
+struct Fetched {
+    key: S3Key,
+    complete: bool,
+    quarantined: usize,
+    failure: Option<Failure>,
+}
+
+/// The rows of one segment, and the objects (positions in the batch) that they come from.
+struct Pending<R> {
+    rows: Vec<R>,
+    sources: BTreeSet<usize>,
+}
+
+impl Batch {
+    fn add(&mut self, key: S3Key, landed: Landed) {
+        let Landed { rows, bad, complete, bytes_read } = landed;
+        let source = self.objects.len();
+        self.bytes += bytes_read;
+        match (lake::landing_table(key.as_str()), rows) {
+            (Ok(table), Rows::Predictions(records)) => sort_in(&mut self.predictions, source, &table, records),
+            (_, Rows::Outcomes(events)) => sort_in(&mut self.outcomes, source, &Table::Outcomes, events),
+            // Rows are only ever decoded for the table of their key.
+            (Err(_), Rows::Predictions(_)) => {}
+        }
+        self.objects.push(Fetched { key, complete, quarantined: bad.len(), failure: None });
+    }
+
+    /// Makes the batch durable, then deletes its objects.
+    async fn settle<S: ObjectStore + ?Sized>(mut self, store: &S, outcome: &mut BatchOutcome) {
+        let predictions = std::mem::take(&mut self.predictions);
+        let outcomes = std::mem::take(&mut self.outcomes);
+        self.write_segments(store, predictions, &mut outcome.summary).await;
+        self.write_segments(store, outcomes, &mut outcome.summary).await;
+        let deletions = self.objects.into_iter().map(async |mut object| {
+            if object.failure.is_none() && object.complete {
+                let deleted = store.delete_object(object.key.as_str()).await;
+                object.failure = deleted.err().map(|error| Failure::from(&ArchiverError::from(error)));
+            }
+            object
+        });
+        let mut deletions = stream::iter(deletions).buffered(CONCURRENCY);
+        while let Some(object) = deletions.next().await {
+            outcome.summary.objects += 1;
+            outcome.summary.quarantined += object.quarantined;
+            if !object.complete {
+                tracing::error!(key = %object.key, "landing object kept: a part of it cannot be read (see quarantine/)");
+                outcome.summary.kept += 1;
+            }
+            if let Some(failure) = object.failure {
+                outcome.fail(object.key, failure);
+            }
+        }
+    }
+
+    async fn write_segments<R: Record, S: ObjectStore + ?Sized>(
+        &mut self,
+        store: &S,
+        partitions: BTreeMap<Partition, Pending<R>>,
+        summary: &mut ArchiveSummary,
+    ) {
+        let writes = partitions.into_iter().map(async |(partition, Pending { rows, sources })| {
+            let before = rows.len();
+            let records = merge([rows]);
+            let (count, duplicates) = (records.len(), before - records.len());
+            (write_segment(store, &partition, records).await, sources, count, duplicates)
+        });
+        let mut writes = stream::iter(writes).buffered(CONCURRENCY);
+        while let Some((written, sources, count, duplicates)) = writes.next().await {
+            match written {
+                Ok(()) => {
+                    summary.segments += 1;
+                    summary.records += count;
+                    summary.duplicates += duplicates;
+                }
+                Err(error) => {
+                    for source in sources {
+                        self.objects[source].failure.get_or_insert_with(|| Failure::from(&error));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn sort_in<R: Record>(partitions: &mut BTreeMap<Partition, Pending<R>>, source: usize, table: &Table, rows: Vec<R>) {
+    for row in rows {
+        let partition = Partition { table: table.clone(), hour: row.hour() };
+        let pending =
+            partitions.entry(partition).or_insert_with(|| Pending { rows: Vec::new(), sources: BTreeSet::new() });
+        pending.rows.push(row);
+        pending.sources.insert(source);
+    }
+}
+
+async fn write_segment<R: Record, S: ObjectStore + ?Sized>(
+    store: &S,
+    partition: &Partition,
+    records: Vec<R>,
+) -> Result<(), ArchiverError> {
+    let bytes = R::write_sorted(records.into_iter().map(Ok))
+        .map_err(|source| ArchiverError::Archive { key: lake::segment_prefix(partition), source })?;
+    let key = lake::segment(partition, &sha256_hex(&bytes));
+    // Where it is there already, an earlier try has written the same bytes. Should a compaction delete that one in this
+    // very moment, then because the hour file holds it.
+    store.put_object(&key, bytes, PutCondition::IfAbsent).await?;
+    Ok(())
+}
+
+impl BatchOutcome {
+    fn fail(&mut self, key: S3Key, failure: Failure) {
+        tracing::error!(%key, reason = failure.reason, detail = failure.detail, "landing object failed");
+        self.failures.insert(key, failure);
+    }
+}
