@@ -1,0 +1,31 @@
+//! Evaluation: what the predictions of an hour were worth, once the truth has landed.
+//!
+//! [`evaluate_hour`] is a pure function of one hour's predictions and outcomes. Its result, [`HourEvaluation`], holds only
+//! counts, integer sums and fixed-bucket histograms, so that merging is exact: **any split by prediction id, any order,
+//! any repetition and any late arrival give the same figures, bit for bit.** A [`Window`] is a merge of hours; a late
+//! outcome means evaluating its one hour again. Figures are computed from the merged state ([`SegmentStatistics::summary`])
+//! and each carries its label maturity, the share of predictions whose outcome has landed. [`report`] turns them into a
+//! page, a JSON document and a terminal summary.
+//!
+//! Conventions: error = predicted − actual, in seconds; a negative error is a car that came *later* than told. Only the
+//! dispatched candidate of a prediction meets its truth, so the figures are conditional on dispatch. A ride cancelled
+//! before the car came has no arrival time: it is censored, that is, counted and left out of the errors. Times are UTC.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+mod decimal;
+mod error;
+mod histogram;
+mod hour;
+mod join;
+mod metrics;
+pub mod report;
+mod segment;
+mod window;
+
+pub use error::EvaluationError;
+pub use histogram::Histogram;
+pub use hour::{FORMAT, HourEvaluation, evaluate_hour, evaluate_truths};
+pub use join::{PredictionRow, Truth};
+pub use metrics::{ErrorStatistics, Figures, WITHIN_S};
+pub use segment::{Counts, Improvement, Segment, SegmentStatistics, Summary};
+pub use window::Window;

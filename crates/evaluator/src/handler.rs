@@ -1,0 +1,248 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use archive::{PredictionColumns, read_outcomes, read_prediction_columns};
+use cloud::object_store::{ETag, GetObject, ListObjects, PutCondition, PutObject};
+use domain::{
+    Hour, ModelName, OutcomeEvent, Release, ReleasePointer,
+    lake::{self, Partition, Table},
+};
+use evaluation::{
+    HourEvaluation, PredictionRow, Summary, evaluate_hour,
+    report::{ReleaseFacts, ReportData, ReportFacts, render_html},
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+use lambda_runtime::tracing::{info, warn};
+use serde::{Deserialize, Serialize};
+
+use crate::{Config, EvaluatorError};
+
+/// The most hours in one run: the figures of two years fit into the function's memory and time.
+const MAX_WINDOW_HOURS: i64 = 24 * 366 * 2;
+/// Objects read at the same time.
+const CONCURRENCY: usize = 8;
+
+/// What to evaluate. A scheduled event of EventBridge has none of these fields, and means the last hours of the default
+/// model.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct EvaluatorEvent {
+    /// The model.
+    #[serde(default)]
+    pub model: Option<ModelName>,
+    /// The first hour, UTC.
+    #[serde(default)]
+    pub from: Option<Hour>,
+    /// The last hour, UTC.
+    #[serde(default)]
+    pub until: Option<Hour>,
+}
+
+/// What a run did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EvaluationSummary {
+    /// The model.
+    pub model: ModelName,
+    /// The first hour looked at, UTC.
+    pub from: Hour,
+    /// The last hour looked at, UTC.
+    pub until: Hour,
+    /// Hours that were evaluated, since they are new or have changed.
+    pub hours_evaluated: usize,
+    /// Hours whose evaluation was still true.
+    pub hours_unchanged: usize,
+    /// The report's page.
+    pub report: String,
+    /// The figures of the whole window.
+    pub figures: Summary,
+}
+
+/// An evaluation as it is kept, with what it was made from.
+#[derive(Debug, Serialize, Deserialize)]
+struct KeptEvaluation {
+    predictions_etag: Option<String>,
+    outcomes_etag: Option<String>,
+    evaluation: HourEvaluation,
+}
+
+/// The archive's files of one hour.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct HourFiles {
+    predictions: Option<ETag>,
+    outcomes: Option<ETag>,
+}
+
+/// Evaluates the hours of `event` that have changed, and writes the report of all of them.
+///
+/// # Errors
+/// See [`EvaluatorError`]. What was evaluated before the error is kept.
+pub async fn evaluate<S>(
+    lake: &S,
+    config: &Config,
+    event: &EvaluatorEvent,
+    now: Timestamp,
+) -> Result<EvaluationSummary, EvaluatorError>
+where
+    S: GetObject + PutObject + ListObjects,
+{
+    let model = event.model.clone().unwrap_or_else(|| config.default_model.clone());
+    let until = event.until.unwrap_or_else(|| Hour::of(now));
+    let from = event.from.unwrap_or_else(|| until.plus(1 - i64::from(config.lookback_hours)));
+    if from > until || from.plus(MAX_WINDOW_HOURS) <= until {
+        return Err(EvaluatorError::InvalidWindow { from, until, most: MAX_WINDOW_HOURS });
+    }
+    let hours = archived_hours(lake, &model, from, until).await?;
+    let evaluated: Vec<(HourEvaluation, bool)> = stream::iter(&hours)
+        .map(|(&hour, files)| evaluate_one(lake, &model, hour, files))
+        .buffered(CONCURRENCY)
+        .try_collect()
+        .await?;
+    let hours_evaluated = evaluated.iter().filter(|(_, is_new)| *is_new).count();
+    let evaluations: Vec<HourEvaluation> = evaluated.into_iter().map(|(evaluation, _)| evaluation).collect();
+
+    let facts = ReportFacts { model: model.clone(), generated_at: now, release: release_in_force(lake, &model).await? };
+    let report = ReportData::new(facts, &evaluations)?;
+    let page = lake::report_page(&model);
+    lake.put_object(&lake::report_json(&model), report.to_json().into(), PutCondition::Always).await?;
+    lake.put_object(&page, render_html(&report).into(), PutCondition::Always).await?;
+    let summary = EvaluationSummary {
+        from,
+        until,
+        hours_evaluated,
+        hours_unchanged: evaluations.len() - hours_evaluated,
+        report: page,
+        figures: report.all,
+        model,
+    };
+    info!(
+        model = %summary.model,
+        %from,
+        %until,
+        hours_evaluated,
+        hours_unchanged = summary.hours_unchanged,
+        joined = summary.figures.counts.joined,
+        mae_s = summary.figures.answer.as_ref().map(|figures| figures.mae_s),
+        "evaluated"
+    );
+    Ok(summary)
+}
+
+/// The hours of the window that have predictions of the model, with their files' entity tags.
+async fn archived_hours<S: ListObjects>(
+    lake: &S,
+    model: &ModelName,
+    from: Hour,
+    until: Hour,
+) -> Result<BTreeMap<Hour, HourFiles>, EvaluatorError> {
+    let mut days = BTreeSet::new();
+    let mut hour = from;
+    while hour <= until {
+        days.insert(hour.date());
+        hour = hour.plus(1);
+    }
+    let tables = [Table::Predictions(model.clone()), Table::Outcomes];
+    let prefixes = days.iter().flat_map(|day| tables.iter().map(|table| (table, lake::hour_files_of_day(table, day))));
+    let listings: Vec<_> = stream::iter(prefixes)
+        .map(|(table, prefix)| async move { lake.list_objects(&prefix).await.map(|listed| (table, listed)) })
+        .buffered(CONCURRENCY)
+        .try_collect()
+        .await?;
+    let mut hours: BTreeMap<Hour, HourFiles> = BTreeMap::new();
+    for (table, listed) in listings {
+        for object in listed {
+            let Some(hour) = lake::hour_of_hour_file(&object.key).filter(|hour| (from..=until).contains(hour)) else {
+                continue;
+            };
+            let files = hours.entry(hour).or_default();
+            match table {
+                Table::Predictions(_) => files.predictions = Some(object.etag),
+                Table::Outcomes => files.outcomes = Some(object.etag),
+            }
+        }
+    }
+    hours.retain(|_, files| files.predictions.is_some());
+    Ok(hours)
+}
+
+/// One hour's evaluation, and whether it had to be made anew.
+async fn evaluate_one<S: GetObject + PutObject>(
+    lake: &S,
+    model: &ModelName,
+    hour: Hour,
+    files: &HourFiles,
+) -> Result<(HourEvaluation, bool), EvaluatorError> {
+    let key = lake::evaluation(model, hour);
+    let text = |etag: &Option<ETag>| etag.as_ref().map(|etag| etag.0.clone());
+    if let Some(kept) = lake.get_object(&key, None).await?.found() {
+        match serde_json::from_slice::<KeptEvaluation>(&kept.bytes) {
+            Ok(kept)
+                if kept.predictions_etag == text(&files.predictions) && kept.outcomes_etag == text(&files.outcomes) =>
+            {
+                return Ok((kept.evaluation, false));
+            }
+            Ok(_) => {}
+            Err(error) => warn!(key, %error, "evaluating again: the kept evaluation cannot be read"),
+        }
+    }
+    let partition = |table| lake::hour_file(&Partition { table, hour });
+    // The tags of what is read, not of what was listed: a file may have been replaced in between.
+    let (predictions, predictions_etag) = match file(lake, &partition(Table::Predictions(model.clone()))).await? {
+        Some((key, object)) => {
+            let columns =
+                read_prediction_columns(object.bytes).map_err(|source| EvaluatorError::Archive { key, source })?;
+            (columns, Some(object.etag.0))
+        }
+        None => (PredictionColumns::default(), None),
+    };
+    let (outcomes, outcomes_etag) = match file(lake, &partition(Table::Outcomes)).await? {
+        Some((key, object)) => {
+            let events = read_outcomes(object.bytes).map_err(|source| EvaluatorError::Archive { key, source })?;
+            (events, Some(object.etag.0))
+        }
+        None => (Vec::new(), None),
+    };
+    let evaluation = evaluate_columns(hour, model, &predictions, &outcomes);
+    let kept = KeptEvaluation { predictions_etag, outcomes_etag, evaluation };
+    let json = serde_json::to_vec(&kept).unwrap_or_default();
+    lake.put_object(&key, json.into(), PutCondition::Always).await?;
+    Ok((kept.evaluation, true))
+}
+
+async fn file<S: GetObject>(
+    lake: &S,
+    key: &str,
+) -> Result<Option<(String, cloud::object_store::Object)>, EvaluatorError> {
+    Ok(lake.get_object(key, None).await?.found().map(|object| (key.to_owned(), object)))
+}
+
+fn evaluate_columns(
+    hour: Hour,
+    model: &ModelName,
+    predictions: &PredictionColumns,
+    outcomes: &[OutcomeEvent],
+) -> HourEvaluation {
+    let rows = (0..predictions.len()).map(|row| PredictionRow {
+        prediction_id: *predictions.prediction_id[row].as_bytes(),
+        candidate_id: &predictions.candidate_id[row],
+        model_version: &predictions.model_version[row],
+        arm: &predictions.arm[row],
+        tier: predictions.tier[row],
+        requested_at_us: predictions.requested_at[row].as_microsecond(),
+        prediction_s: predictions.prediction[row],
+        fallback_s: predictions.fallback[row],
+    });
+    evaluate_hour(hour, model, rows, outcomes)
+}
+
+/// The release in force, for the report; `None` where there is none or it cannot be read: a report is worth having
+/// without it.
+async fn release_in_force<S: GetObject>(lake: &S, model: &ModelName) -> Result<Option<ReleaseFacts>, EvaluatorError> {
+    let Some(pointer) = lake.get_object(&lake::release_pointer(model), None).await?.found() else { return Ok(None) };
+    let Ok(ReleasePointer { release_id, .. }) = serde_json::from_slice(&pointer.bytes) else { return Ok(None) };
+    let Some(document) = lake.get_object(&lake::release(model, &release_id), None).await?.found() else {
+        return Ok(None);
+    };
+    match serde_json::from_slice::<Release>(&document.bytes) {
+        Ok(release) => Ok(Some(ReleaseFacts::of(&release)?)),
+        Err(_) => Ok(None),
+    }
+}
