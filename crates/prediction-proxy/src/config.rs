@@ -1,0 +1,27 @@
+use cloud::config::{ConfigError, Environment};
+use domain::ModelName;
+
+/// The function's environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// `LAKE_BUCKET`: where releases are read from and records land.
+    pub lake_bucket: String,
+    /// `DEFAULT_MODEL`: asked where a request names none.
+    pub default_model: ModelName,
+    /// `MAX_ID_SKEW_S`: how far a request's time may lie from now, in seconds; 0 lifts the limit. Default a day.
+    pub max_id_skew_s: u64,
+    /// `RELEASE_TTL_S`: how long a release is served before the pointer is asked for again. Default 5 seconds.
+    pub release_ttl_s: u64,
+}
+
+impl Config {
+    /// Reads the environment.
+    pub fn from_environment(environment: &Environment<'_>) -> Result<Self, ConfigError> {
+        Ok(Self {
+            lake_bucket: environment.required("LAKE_BUCKET")?,
+            default_model: environment.required("DEFAULT_MODEL")?,
+            max_id_skew_s: environment.or("MAX_ID_SKEW_S", 86_400)?,
+            release_ttl_s: environment.or("RELEASE_TTL_S", 5)?,
+        })
+    }
+}

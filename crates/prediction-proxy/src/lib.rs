@@ -1,0 +1,49 @@
+//! `POST /v1/predictions`: 1…N candidates in, one answer out, one record archived.
+//!
+//! The request is checked and transformed here, the arm's endpoint is asked once for all candidates, and where it does
+//! not answer in time the spec's fallback expression does: a well-formed request gets a 200. The record is written
+//! before the response leaves.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+mod config;
+mod endpoint_rows;
+mod error;
+mod handler;
+mod request;
+
+use std::{sync::Arc, time::Duration};
+
+use cloud::{
+    aws, config::Environment, http::HttpEvent, release_cache::ReleaseCache, s3::S3Bucket, sagemaker::SageMakerRuntime,
+};
+pub use config::Config;
+pub use error::ProxyError;
+use features::Transformer;
+pub use handler::{Invocation, Proxy, answer};
+use lambda_runtime::{Error, LambdaEvent, service_fn, tracing};
+pub use request::{PredictionAnswer, PredictionOfCandidate};
+
+/// Runs the function until the runtime ends it: reads the environment, builds the clients once, serves.
+///
+/// # Errors
+/// A variable that is missing or wrong, or a runtime that does not answer.
+pub async fn run() -> Result<(), Error> {
+    tracing::init_default_subscriber();
+    let config = Config::from_environment(&Environment::of_process())?;
+    let aws = aws::sdk_config().await;
+    let lake = S3Bucket::new(aws_sdk_s3::Client::new(&aws), &config.lake_bucket);
+    let ttl = Duration::from_secs(config.release_ttl_s);
+    let proxy = Arc::new(Proxy {
+        releases: ReleaseCache::new(lake, ttl, Transformer::of_release),
+        endpoint: SageMakerRuntime::new(&aws),
+        config,
+    });
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<HttpEvent>| {
+        let proxy = Arc::clone(&proxy);
+        async move {
+            let invocation = Invocation::begin(event.context.deadline());
+            Ok::<_, Error>(answer(&proxy, &event.payload, &invocation).await)
+        }
+    }))
+    .await
+}

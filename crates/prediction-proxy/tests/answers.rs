@@ -1,0 +1,317 @@
+//! The proxy over an in-memory lake and an endpoint that behaves as each test says.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use cloud::{
+    endpoint::{Answer, Invocation as EndpointInvocation, InvokeEndpoint, InvokeError, InvokeErrorKind},
+    http::{HttpAnswer, HttpEvent},
+    memory::MemoryStore,
+    object_store::{ETag, GetObject, GetOutcome, PutCondition, PutObject, PutOutcome, StoreError},
+    release_cache::ReleaseCache,
+};
+use domain::{
+    ArchiveMode, Arm, ExperimentPlan, FeatureSpecSource, Limits, PredictionRecord, Problem, Release, ReleasePointer,
+    Tier, lake,
+};
+use features::{Plan, Transformer};
+use jiff::Timestamp;
+use prediction_proxy::{Config, Invocation, PredictionAnswer, Proxy, answer};
+use serde_json::{Value, json};
+
+const SPEC: &str = include_str!("../../../models/pickup-eta/features.toml");
+const EVENT: &str = include_str!("../../../events/prediction-proxy.json");
+
+enum Behaviour {
+    /// 100 s for the first row, 101 s for the second …
+    Healthy,
+    Fails(InvokeErrorKind),
+    Hangs,
+    Says(&'static str),
+    AnotherVariant,
+}
+
+struct Endpoint {
+    behaviour: Behaviour,
+    calls: Mutex<Vec<EndpointInvocation>>,
+}
+
+#[async_trait]
+impl InvokeEndpoint for Endpoint {
+    async fn invoke_endpoint(&self, invocation: EndpointInvocation) -> Result<Answer, InvokeError> {
+        self.calls.lock().unwrap().push(invocation.clone());
+        let rows = String::from_utf8_lossy(&invocation.body).lines().count();
+        let answer = |variant: &str, body: String| {
+            Ok(Answer { invoked_variant: Some(variant.to_owned()), content_type: None, body: body.into() })
+        };
+        let healthy = (0..rows).map(|row| (100 + row).to_string()).collect::<Vec<_>>().join("\n");
+        match &self.behaviour {
+            Behaviour::Healthy => answer(&invocation.variant, healthy),
+            Behaviour::AnotherVariant => answer("other", healthy),
+            Behaviour::Says(body) => answer(&invocation.variant, (*body).to_owned()),
+            Behaviour::Fails(kind) => Err(InvokeError { kind: *kind, detail: "as told".to_owned() }),
+            Behaviour::Hangs => {
+                tokio::time::sleep(invocation.timeout).await;
+                Err(InvokeError { kind: InvokeErrorKind::Timeout, detail: "as told".to_owned() })
+            }
+        }
+    }
+}
+
+/// A lake that can be told to refuse landing objects.
+#[derive(Clone, Default)]
+struct Lake {
+    store: Arc<MemoryStore>,
+    refuses_landing: bool,
+}
+
+#[async_trait]
+impl GetObject for Lake {
+    async fn get_object(&self, key: &str, if_none_match: Option<&ETag>) -> Result<GetOutcome, StoreError> {
+        self.store.get_object(key, if_none_match).await
+    }
+}
+
+#[async_trait]
+impl PutObject for Lake {
+    async fn put_object(
+        &self,
+        key: &str,
+        bytes: bytes::Bytes,
+        condition: PutCondition,
+    ) -> Result<PutOutcome, StoreError> {
+        if self.refuses_landing && key.starts_with(lake::LANDING) {
+            let detail = "as told".to_owned();
+            return Err(StoreError::Unavailable { verb: "put", key: key.to_owned(), detail });
+        }
+        self.store.put_object(key, bytes, condition).await
+    }
+}
+
+async fn publish(lake: &Lake) {
+    let arm = |name: &str| Arm {
+        name: name.to_owned(),
+        endpoint: "pickup-eta".to_owned(),
+        variant: format!("{name}-variant"),
+        model_version: format!("{name}-1"),
+    };
+    let hash = Plan::compile("features.toml", SPEC).unwrap().hash().to_owned();
+    let release = Release {
+        model: "pickup-eta".parse().unwrap(),
+        created_at: "2026-01-01T00:00:00Z".parse().unwrap(),
+        spec: FeatureSpecSource { hash, toml: SPEC.to_owned() },
+        arms: vec![arm("control"), arm("treatment")],
+        experiment: Some(ExperimentPlan { id: "test".to_owned(), weights: vec![0.5, 0.5] }),
+        limits: Limits { max_candidates: 20, default_deadline_ms: 400 },
+        archive: ArchiveMode::BeforeResponse,
+    };
+    let id = release.id().unwrap();
+    let pointer = ReleasePointer { release_id: id.clone(), previous: None, moved_at: release.created_at };
+    let put = async |key: String, bytes: Vec<u8>| {
+        lake.store.put_object(&key, bytes.into(), PutCondition::Always).await.unwrap()
+    };
+    put(lake::release(&release.model, &id), release.to_bytes()).await;
+    put(lake::release_pointer(&release.model), serde_json::to_vec(&pointer).unwrap()).await;
+}
+
+async fn proxy(behaviour: Behaviour) -> Proxy<Lake, Endpoint> {
+    proxy_over(behaviour, Lake::default()).await
+}
+
+async fn proxy_over(behaviour: Behaviour, lake: Lake) -> Proxy<Lake, Endpoint> {
+    publish(&lake).await;
+    Proxy {
+        releases: ReleaseCache::new(lake, Duration::from_secs(5), Transformer::of_release),
+        endpoint: Endpoint { behaviour, calls: Mutex::default() },
+        config: Config {
+            lake_bucket: "lake".to_owned(),
+            default_model: "pickup-eta".parse().unwrap(),
+            max_id_skew_s: 0,
+            release_ttl_s: 5,
+        },
+    }
+}
+
+fn body() -> Value {
+    let event: Value = serde_json::from_str(EVENT).unwrap();
+    serde_json::from_str(event["body"].as_str().unwrap()).unwrap()
+}
+
+fn raw(body: &str) -> HttpEvent {
+    let event: HttpEvent = serde_json::from_str(EVENT).unwrap();
+    HttpEvent { body: Some(body.to_owned()), ..event }
+}
+
+fn invocation() -> Invocation {
+    let began = Instant::now();
+    Invocation { began, now: Timestamp::now(), ends: began + Duration::from_secs(10), random: [7; 10] }
+}
+
+async fn ask(proxy: &Proxy<Lake, Endpoint>, body: &Value) -> HttpAnswer {
+    answer(proxy, &raw(&body.to_string()), &invocation()).await
+}
+
+fn prediction(answer: &HttpAnswer) -> PredictionAnswer {
+    assert_eq!(answer.status_code, 200, "{}", answer.body);
+    serde_json::from_str(&answer.body).unwrap()
+}
+
+fn values(answer: &PredictionAnswer) -> Vec<f64> {
+    answer.predictions.iter().map(|prediction| prediction.value).collect()
+}
+
+fn records(proxy: &Proxy<Lake, Endpoint>) -> Vec<PredictionRecord> {
+    let contents = proxy.releases.store().store.contents();
+    let landed = contents.iter().filter(|(key, _)| key.starts_with(lake::LANDING));
+    landed.map(|(_, bytes)| serde_json::from_slice(bytes).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn one_endpoint_call_answers_all_candidates() {
+    let proxy = proxy(Behaviour::Healthy).await;
+    let answer = prediction(&ask(&proxy, &body()).await);
+    assert_eq!(answer.tier, Tier::Endpoint);
+    assert_eq!(values(&answer), [100.0, 101.0, 102.0]);
+    let calls = proxy.endpoint.calls.lock().unwrap();
+    assert_eq!(calls.len(), 1);
+    assert_eq!(calls[0].inference_id, answer.prediction_id.to_string());
+    assert_eq!(calls[0].variant, format!("{}-variant", answer.arm));
+    let records = records(&proxy);
+    assert_eq!(records.len(), 1);
+    assert_eq!((records[0].prediction_id, records[0].candidates.len()), (answer.prediction_id, 3));
+    assert_eq!(records[0].candidates[2].prediction, 102.0);
+    assert_eq!(records[0].assignment.probability, 0.5);
+}
+
+#[tokio::test]
+async fn whatever_the_endpoint_does_the_request_is_answered_and_archived() {
+    let cases = [
+        (Behaviour::Fails(InvokeErrorKind::Model), "endpoint_model_error"),
+        (Behaviour::Fails(InvokeErrorKind::NotReady), "endpoint_model_not_ready"),
+        (Behaviour::Fails(InvokeErrorKind::Internal), "endpoint_internal_failure"),
+        (Behaviour::Fails(InvokeErrorKind::Connection), "endpoint_connection"),
+        (Behaviour::Hangs, "endpoint_timeout"),
+        (Behaviour::Says("<html>"), "endpoint_garbage"),
+        (Behaviour::Says("1\n2\n"), "endpoint_garbage"),
+        (Behaviour::Says("1\nNaN\n3\n"), "endpoint_garbage"),
+        (Behaviour::AnotherVariant, "endpoint_other_variant"),
+    ];
+    for (behaviour, reason) in cases {
+        let proxy = proxy(behaviour).await;
+        let mut body = body();
+        body["deadline_ms"] = json!(200);
+        let began = Instant::now();
+        let answer = prediction(&ask(&proxy, &body).await);
+        // The endpoint hangs for its whole share; the rest is left for the record.
+        assert!(began.elapsed() < Duration::from_millis(400), "{reason}: {:?}", began.elapsed());
+        assert_eq!((answer.tier, answer.tier_reason.as_deref()), (Tier::Fallback, Some(reason)));
+        let records = records(&proxy);
+        assert_eq!(records.len(), 1, "{reason}");
+        for (prediction, candidate) in answer.predictions.iter().zip(&records[0].candidates) {
+            assert_eq!(prediction.value, candidate.fallback, "{reason}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn answers_are_kept_within_the_predictions_bounds() {
+    let proxy = proxy(Behaviour::Says("-5\n9999\n300\n")).await;
+    assert_eq!(values(&prediction(&ask(&proxy, &body()).await)), [0.0, 7200.0, 300.0]);
+}
+
+#[tokio::test]
+async fn a_lake_that_refuses_does_not_cost_the_answer() {
+    let lake = Lake { refuses_landing: true, ..Lake::default() };
+    let proxy = proxy_over(Behaviour::Healthy, lake).await;
+    assert_eq!(prediction(&ask(&proxy, &body()).await).tier, Tier::Endpoint);
+}
+
+#[tokio::test]
+async fn a_retried_request_gets_the_first_answer() {
+    let proxy = proxy(Behaviour::Healthy).await;
+    let mut body = body();
+    body["prediction_id"] = json!("0163bdbd-5c30-7cc3-98c4-dc0c0c07398f");
+    body.as_object_mut().unwrap().remove("requested_at");
+    let first = prediction(&ask(&proxy, &body).await);
+    let second = prediction(&ask(&proxy, &body).await);
+    assert_eq!(first, second, "the same record, timings and all");
+    assert_eq!(records(&proxy).len(), 1);
+    body["inputs"]["rain_mm"] = json!(99);
+    let other = ask(&proxy, &body).await;
+    assert_eq!(other.status_code, 409);
+    assert_eq!(records(&proxy).len(), 1);
+}
+
+#[tokio::test]
+async fn bad_requests_get_problem_documents() {
+    let mut proxy = proxy(Behaviour::Healthy).await;
+    let change = |change: fn(&mut Value)| {
+        let mut body = body();
+        change(&mut body);
+        body
+    };
+    let too_many = |body: &mut Value| {
+        let candidate =
+            |index: usize| json!({"candidate_id": format!("car-{index}"), "inputs": {"car_lat": 1, "car_lon": 1}});
+        body["candidates"] = (0..21).map(candidate).collect();
+    };
+    let without_car_lat = |body: &mut Value| {
+        body["candidates"][2]["inputs"].as_object_mut().unwrap().remove("car_lat");
+    };
+    let cases: Vec<(Value, u16, &str, &str)> = vec![
+        (change(|body| body["extra"] = json!(1)), 422, "unknown_field", "/extra"),
+        (change(|body| body["candidates"] = json!([])), 422, "no_candidates", "/candidates"),
+        (change(too_many), 422, "too_many_candidates", "/candidates"),
+        (
+            change(|body| body["candidates"][1]["candidate_id"] = json!("car-1")),
+            422,
+            "duplicate_candidate",
+            "/candidates/1/candidate_id",
+        ),
+        (
+            change(|body| body["candidates"][1]["candidate_id"] = json!(7)),
+            422,
+            "invalid_value",
+            "/candidates/1/candidate_id",
+        ),
+        (change(|body| body["inputs"]["rider_lat"] = json!(91)), 422, "out_of_range", "/inputs/rider_lat"),
+        (change(|body| body["inputs"]["rider_lat"] = json!("north")), 422, "wrong_type", "/inputs/rider_lat"),
+        (change(|body| body["inputs"]["wind"] = json!(1)), 422, "unknown_field", "/inputs/wind"),
+        (change(without_car_lat), 422, "missing_field", "/candidates/2/inputs/car_lat"),
+        (
+            change(|body| body["prediction_id"] = json!("f81d4fae-7dec-41d0-a765-00a0c91e6bf6")),
+            422,
+            "invalid_value",
+            "/prediction_id",
+        ),
+        (
+            change(|body| body["prediction_id"] = json!("017f22e2-79b0-7cc3-98c4-dc0c0c07398f")),
+            422,
+            "id_time_mismatch",
+            "/requested_at",
+        ),
+        (change(|body| body["deadline_ms"] = json!(0)), 422, "invalid_deadline", "/deadline_ms"),
+        (change(|body| body["model"] = json!("../other")), 422, "invalid_value", "/model"),
+        (change(|body| body["model"] = json!("other")), 404, "no_release", ""),
+    ];
+    for (body, status, reason, pointer) in cases {
+        let answer = ask(&proxy, &body).await;
+        let problem: Problem = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!((answer.status_code, problem.reason.as_str()), (status, reason), "{}", answer.body);
+        assert_eq!(problem.errors.first().map_or("", |error| error.pointer.as_str()), pointer, "{}", answer.body);
+        assert_eq!(answer.headers["content-type"], Problem::CONTENT_TYPE);
+    }
+    let large = format!("{{\"inputs\": {{}}, \"candidates\": []{}}}", " ".repeat(domain::MAX_BODY_BYTES));
+    let bodies = [("{\"inputs\": NaN}", 400), ("{", 400), ("", 400), ("[]", 422), (&large, 413)];
+    for (body, status) in bodies.into_iter().chain([("{\"inputs\": {\"x\": 1e999}}", 400)]) {
+        assert_eq!(answer(&proxy, &raw(body), &invocation()).await.status_code, status, "{body:.40}");
+    }
+    proxy.config.max_id_skew_s = 86_400;
+    let old: Problem = serde_json::from_str(&ask(&proxy, &body()).await.body).unwrap();
+    assert_eq!(old.reason, "time_too_far");
+    assert!(records(&proxy).is_empty());
+}
