@@ -95,7 +95,8 @@ impl OutcomeState {
     /// `observed_at`, then by content, and a later event replaces the fields that it has.
     pub fn from_events<'a>(events: impl IntoIterator<Item = &'a OutcomeEvent>) -> Self {
         let mut ordered: Vec<&OutcomeEvent> = events.into_iter().collect();
-        ordered.sort_by_cached_key(|event| (event.observed_at, event.digest()));
+        // The content decides only between events of the same instant: a digest costs more than the fold.
+        ordered.sort_by(|a, b| a.observed_at.cmp(&b.observed_at).then_with(|| a.digest().cmp(&b.digest())));
         let mut state = Self::default();
         for event in ordered {
             let replace = |field: &mut Option<Timestamp>, value: Option<Timestamp>| *field = value.or(*field);

@@ -24,7 +24,7 @@ use lambda_runtime::{Error, LambdaEvent, service_fn, tracing};
 /// A variable that is missing or wrong, or a runtime that does not answer.
 pub async fn run() -> Result<(), Error> {
     tracing::init_default_subscriber();
-    let config = Config::from_environment(&Environment::of_process())?;
+    let config = Config::from_environment(&Environment::of_process()).map_err(|error| error.to_string())?;
     let aws = aws::sdk_config().await;
     let lake = S3Bucket::new(aws_sdk_s3::Client::new(&aws), &config.lake_bucket);
     let shared = Arc::new((lake, config));

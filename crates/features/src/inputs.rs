@@ -40,6 +40,8 @@ impl InputTable {
     }
 }
 
+/// Longer texts are refused: they are stored with every record, and no feature needs them.
+const MAX_TEXT_BYTES: usize = 1_024;
 /// How many wrong fields are told at once.
 const MAX_ERRORS: usize = 20;
 
@@ -196,6 +198,10 @@ fn read_value(input: &Input, json: Option<&Json>) -> Result<Value, (&'static str
         }
         (Type::Int, Json::Number(number)) => Value::Int(whole(number).ok_or_else(wrong_type)?),
         (Type::Bool, Json::Bool(value)) => Value::Bool(*value),
+        (Type::String, Json::String(text)) if text.len() > MAX_TEXT_BYTES => {
+            let detail = format!("`{}` has {} bytes; at most {MAX_TEXT_BYTES} are taken", input.name, text.len());
+            return Err(("text_too_long", detail));
+        }
         (Type::String, Json::String(text)) => Value::String(text.clone()),
         (Type::Timestamp, Json::String(text)) => {
             Value::Timestamp(text.parse::<Timestamp>().map_err(|_| wrong_type())?.as_microsecond())

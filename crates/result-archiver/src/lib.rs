@@ -37,7 +37,7 @@ const DEADLINE_MARGIN: Duration = Duration::from_secs(10);
 /// A variable is missing or invalid, or the Lambda runtime API cannot be reached.
 pub async fn run() -> Result<(), lambda_runtime::Error> {
     lambda_runtime::tracing::init_default_subscriber();
-    let config = Config::from_environment(&Environment::of_process())?;
+    let config = Config::from_environment(&Environment::of_process()).map_err(|error| error.to_string())?;
     let client = aws_sdk_s3::Client::new(&sdk_config().await);
     let store = S3Bucket::new(client, &config.lake_bucket);
     let (store, config) = (&store, &config);
