@@ -1,0 +1,145 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Everything around a model in production: train, release, serve, archive, evaluate.
+#[derive(Debug, Parser)]
+#[command(name = "mannen", version, about, max_term_width = 100)]
+pub(crate) struct Arguments {
+    /// Print one JSON object at the end instead of text
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// No progress, only the result
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the whole loop on this machine: train, release, serve, archive, evaluate
+    ///
+    /// Starts the cloud on a laptop, trains the reference model on the earlier part of the rides, releases it, sends the
+    /// later part as requests in time order, archives each prediction, lands the outcomes and evaluates. Without --trips
+    /// the rides are those of a seeded simulated city. No AWS account is needed.
+    Demo(DemoOptions),
+    /// Start the cloud on a laptop with a released model, and keep it until Ctrl-C
+    Up(UpOptions),
+    /// Send recorded trips as requests to a running API, and their durations as outcomes
+    Replay(ReplayOptions),
+}
+
+/// Where rides come from.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RideOptions {
+    /// Recorded trips in the New York TLC format (CSV, gzip or Parquet) instead of the simulated city
+    #[arg(long, value_name = "FILE", requires = "zones")]
+    pub(crate) trips: Option<PathBuf>,
+    /// Zones of the trips: CSV with location_id, centroid_lon, centroid_lat
+    #[arg(long, value_name = "FILE")]
+    pub(crate) zones: Option<PathBuf>,
+    /// Daily weather of the trips: NOAA daily summaries (CSV, standard units)
+    #[arg(long, value_name = "FILE", requires = "trips")]
+    pub(crate) weather: Option<PathBuf>,
+    /// Seed of everything random: city, riders, decoy candidates
+    #[arg(long, default_value_t = 20_180_101)]
+    pub(crate) seed: u64,
+}
+
+/// The local cloud's options.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CloudOptions {
+    /// Folder of the model: features.toml, training.toml, release.toml [default: models/pickup-eta, else the copy built in]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: Option<PathBuf>,
+    /// The SAM template that says which event reaches which function [default: infra/template.yaml, else the copy built in]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) template: Option<PathBuf>,
+    /// Run the functions that `cargo lambda build` left in DIR (such as target/lambda) instead of this program's own
+    #[arg(long, value_name = "DIR")]
+    pub(crate) functions: Option<PathBuf>,
+    /// Folder for objects, logs and reports; emptied at the start
+    #[arg(long, value_name = "DIR", default_value = ".mannen")]
+    pub(crate) dir: PathBuf,
+    /// Port of the API; 0 takes any free one
+    #[arg(long, default_value_t = 0)]
+    pub(crate) port: u16,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DemoOptions {
+    #[command(flatten)]
+    pub(crate) rides: RideOptions,
+    #[command(flatten)]
+    pub(crate) cloud: CloudOptions,
+    /// How many requests to send
+    #[arg(long, default_value_t = 2_500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) requests: u32,
+    /// How many simulated rides to train on
+    #[arg(long, default_value_t = 40_000, value_parser = clap::value_parser!(u32).range(100..=10_000_000))]
+    pub(crate) training_rides: u32,
+    /// Requests under way at the same time
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) concurrency: u16,
+    /// Keep serving after the evaluation, until Ctrl-C
+    #[arg(long)]
+    pub(crate) stay: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct UpOptions {
+    #[command(flatten)]
+    pub(crate) rides: RideOptions,
+    #[command(flatten)]
+    pub(crate) cloud: CloudOptions,
+    /// How many simulated rides to train on
+    #[arg(long, default_value_t = 40_000, value_parser = clap::value_parser!(u32).range(100..=10_000_000))]
+    pub(crate) training_rides: u32,
+    /// Start without a model: nothing is trained or released
+    #[arg(long)]
+    pub(crate) empty: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ReplayOptions {
+    #[command(flatten)]
+    pub(crate) rides: RideOptions,
+    /// The API to send to, such as http://127.0.0.1:8080
+    #[arg(long, value_name = "URL", env = "MANNEN_API")]
+    pub(crate) api: String,
+    /// How many rides to send; all where absent
+    #[arg(long)]
+    pub(crate) requests: Option<u32>,
+    /// Leave out this share of the trips at the beginning, 0 to 1: what a model was trained on
+    #[arg(long, default_value_t = 0.0, value_parser = share)]
+    pub(crate) skip: f64,
+    /// Requests under way at the same time
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) concurrency: u16,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (0.0..1.0).contains(&share) { Ok(share) } else { Err("must be at least 0 and below 1".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn trips_need_zones() {
+        assert!(Arguments::try_parse_from(["mannen", "demo", "--trips", "x"]).is_err());
+        assert!(Arguments::try_parse_from(["mannen", "demo", "--trips", "x", "--zones", "y"]).is_ok());
+    }
+}

@@ -1,0 +1,94 @@
+use std::path::PathBuf;
+
+use cloud::object_store::StoreError;
+use domain::DomainError;
+use features::FeatureError;
+use local::LocalError;
+use rides::RidesError;
+use thiserror::Error;
+
+/// Why a command stopped.
+#[derive(Debug, Error)]
+pub(crate) enum CliError {
+    /// A file or another part of the system.
+    #[error("cannot {what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// A file of the model's folder.
+    #[error("{file}: {detail}")]
+    ModelFolder {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong, with its place.
+        detail: String,
+    },
+    /// The feature spec, or rides that are not what it says.
+    #[error(transparent)]
+    Features(#[from] FeatureError),
+    /// Rides that cannot be read.
+    #[error(transparent)]
+    Rides(#[from] RidesError),
+    /// The local cloud.
+    #[error(transparent)]
+    Local(#[from] LocalError),
+    /// The lake.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A word of the vocabulary.
+    #[error(transparent)]
+    Domain(#[from] DomainError),
+    /// A call to AWS, or to what stands for it.
+    #[error("{what}: {detail}")]
+    Aws {
+        /// What was asked.
+        what: &'static str,
+        /// The error's chain.
+        detail: String,
+    },
+    /// The API cannot be reached.
+    #[error("{url}: {detail}; is the local cloud running? `mannen up` starts it")]
+    Api {
+        /// Where.
+        url: String,
+        /// Why.
+        detail: String,
+    },
+    /// A step came to another result than it should.
+    #[error("{0}")]
+    Unexpected(String),
+    /// Ctrl-C.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl CliError {
+    pub(crate) fn io(what: impl Into<String>, source: std::io::Error) -> Self {
+        Self::Io { what: what.into(), source }
+    }
+
+    /// A stable code, for `--json`.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Io { .. } => "io",
+            Self::ModelFolder { .. } => "model_folder_invalid",
+            Self::Features(error) => error.reason(),
+            Self::Rides(error) => error.reason(),
+            Self::Local(error) => error.reason(),
+            Self::Store(error) => error.reason(),
+            Self::Domain(error) => error.reason(),
+            Self::Aws { .. } => "aws",
+            Self::Api { .. } => "api_unreachable",
+            Self::Unexpected(_) => "unexpected",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// 130 after Ctrl-C, as shells have it; else 1. Clap exits with 2 by itself.
+    pub(crate) fn exit_code(&self) -> u8 {
+        if matches!(self, Self::Interrupted) { 130 } else { 1 }
+    }
+}

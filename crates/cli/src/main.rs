@@ -1,0 +1,50 @@
+//! The `mannen` command.
+//!
+//! One build serves all on a laptop: the same program is the command, each Lambda function and the model container
+//! (`programs`), so that the local cloud can run them as processes of their own without seven links.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+mod archive_counts;
+mod arguments;
+mod demo;
+mod error;
+mod local_cloud;
+mod model_folder;
+mod programs;
+mod releasing;
+mod replay;
+mod source;
+mod terminal;
+mod training;
+mod up;
+
+use std::process::ExitCode;
+
+use arguments::{Arguments, Command};
+use clap::Parser;
+use error::CliError;
+use terminal::Terminal;
+
+fn main() -> ExitCode {
+    // Before anything else: a child must not start threads or read arguments that are not for it.
+    if let Some(code) = programs::run_as_child() {
+        return code;
+    }
+    let arguments = Arguments::parse();
+    let terminal = Terminal::new(arguments.json, arguments.quiet);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return terminal.failed(&CliError::io("start the async runtime", error)),
+    };
+    let outcome = runtime.block_on(async {
+        match arguments.command {
+            Command::Demo(options) => demo::run(&options, &terminal).await,
+            Command::Up(options) => up::run(&options, &terminal).await,
+            Command::Replay(options) => replay::run(&options, &terminal).await,
+        }
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => terminal.failed(&error),
+    }
+}

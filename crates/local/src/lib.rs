@@ -1,0 +1,31 @@
+//! The cloud on a laptop: reads the SAM template and runs the very same function binaries.
+//!
+//! [`LocalCloud::start`] reads `infra/template.yaml`, the only place where the wiring is written, and offers what it
+//! describes on 127.0.0.1: the HTTP API, S3 with its notifications, SQS with its event source mappings, schedules,
+//! Lambda's Runtime, Extensions and Invoke APIs, SageMaker's runtime and control plane. Functions and containers are
+//! real processes that speak the real protocols, and none of them can tell that it is on a laptop.
+//!
+//! Not emulated: permissions, CORS and authorizers, versioning and lifecycle of objects, SNS, FIFO queues, memory
+//! limits. What the template asks for beyond this is listed in [`LocalCloud::warnings`].
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+mod api_gateway;
+mod cloud;
+mod encoding;
+mod error;
+mod hash;
+mod http_server;
+mod lambda;
+mod notifications;
+mod options;
+mod processes;
+mod s3;
+mod sagemaker;
+mod schedules;
+mod sqs;
+pub mod template;
+
+pub use cloud::{FunctionStatistics, LocalCloud, QueueStatistics, Statistics};
+pub use error::LocalError;
+pub use options::{FunctionLauncher, Options, Ports, StaticRoute};
+pub use processes::run_child;

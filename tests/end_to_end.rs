@@ -1,0 +1,304 @@
+//! The whole loop through the local cloud, as a user runs it: the `mannen` program, its own functions as processes, real
+//! HTTP and S3.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use aws_sdk_s3::{
+    config::{BehaviorVersion, Credentials, Region},
+    primitives::ByteStream,
+};
+use serde_json::{Value, json};
+
+const MANNEN: &str = env!("CARGO_BIN_EXE_mannen");
+
+fn mannen(directory: &Path) -> Command {
+    let mut command = Command::new(MANNEN);
+    // Another machine's credentials must not matter, nor its colours.
+    command.current_dir(directory).env_remove("AWS_PROFILE").env("NO_COLOR", "1").stdin(Stdio::null());
+    command
+}
+
+/// Processes whose command line or environment names this run's folder.
+fn processes_of(directory: &Path) -> Vec<String> {
+    let needle = directory.to_string_lossy().into_owned();
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    entries
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit()))
+        .filter(|entry| entry.file_name().to_string_lossy() != std::process::id().to_string())
+        .filter_map(|entry| {
+            let read = |name: &str| fs::read(entry.path().join(name)).unwrap_or_default();
+            let (command, environment) = (read("cmdline"), read("environ"));
+            let all = [command.clone(), environment].concat();
+            String::from_utf8_lossy(&all)
+                .contains(&needle)
+                .then(|| String::from_utf8_lossy(&command).replace('\0', " "))
+        })
+        .collect()
+}
+
+fn assert_no_process_left(directory: &Path) {
+    let began = Instant::now();
+    loop {
+        let left = processes_of(directory);
+        if left.is_empty() {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "left behind: {left:#?}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn the_demo_runs_the_whole_loop() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = mannen(directory.path())
+        .args(["demo", "--json", "--requests", "150", "--training-rides", "3000", "--seed", "7"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(text.trim().lines().count(), 1, "one object: {text}");
+    let result: Value = serde_json::from_str(&text).unwrap();
+    let number = |name: &str| result[name].as_f64().unwrap_or_else(|| panic!("{name} in {text}"));
+    assert_eq!(number("requests"), 150.0);
+    assert_eq!(number("archived"), 150.0);
+    assert_eq!(number("outcomes"), 150.0);
+    assert_eq!(number("joined") + number("cancelled"), 150.0);
+    assert!(number("archived_candidates") > 150.0);
+    assert!(number("model_mae_s") < 0.9 * number("fallback_mae_s"), "the model wins clearly: {text}");
+    assert!(number("seconds") > 0.0);
+    let report = fs::read_to_string(result["report"].as_str().unwrap()).unwrap();
+    assert!(report.contains("pickup-eta") && report.contains("<svg"));
+    assert_eq!(result["replay"]["tiers"]["endpoint"], 150);
+    assert_no_process_left(directory.path());
+}
+
+/// `mannen up`, and what it said when it was ready.
+struct Up {
+    child: Child,
+    api: String,
+    environment: BTreeMap<String, String>,
+    directory: tempfile::TempDir,
+}
+
+impl Up {
+    fn start(arguments: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut child = mannen(directory.path())
+            .args(["up", "--json"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let ready: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        Self {
+            child,
+            api: ready["api"].as_str().unwrap().to_owned(),
+            environment: serde_json::from_value(ready["environment"].clone()).unwrap(),
+            directory,
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    fn s3(&self) -> aws_sdk_s3::Client {
+        let variable = |name: &str| self.environment[name].clone();
+        let credentials =
+            Credentials::new(variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY"), None, None, "test");
+        let config = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(variable("AWS_REGION")))
+            .credentials_provider(credentials)
+            .endpoint_url(variable("AWS_ENDPOINT_URL_S3"))
+            .build();
+        aws_sdk_s3::Client::from_conf(config)
+    }
+
+    async fn bucket(&self) -> String {
+        self.s3().list_buckets().send().await.unwrap().buckets()[0].name().unwrap().to_owned()
+    }
+
+    async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> (u16, Value) {
+        let response = reqwest::Client::new()
+            .post(format!("{}{path}", self.api))
+            .header("content-type", "application/json")
+            .body(body)
+            .send()
+            .await
+            .unwrap();
+        let status = response.status().as_u16();
+        let text = response.text().await.unwrap();
+        (status, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{status} {error}: {text}")))
+    }
+
+    /// Every object below `prefix`, once there is at least one.
+    async fn wait_for(&self, prefix: &str) -> Vec<(String, Vec<u8>)> {
+        let (s3, bucket) = (self.s3(), self.bucket().await);
+        let began = Instant::now();
+        loop {
+            let listed = s3.list_objects_v2().bucket(&bucket).prefix(prefix).send().await.unwrap();
+            if !listed.contents().is_empty() {
+                let mut objects = Vec::new();
+                for object in listed.contents() {
+                    let key = object.key().unwrap().to_owned();
+                    let body = s3.get_object().bucket(&bucket).key(&key).send().await.unwrap().body;
+                    objects.push((key, body.collect().await.unwrap().to_vec()));
+                }
+                return objects;
+            }
+            assert!(began.elapsed() < Duration::from_secs(30), "nothing appeared below {prefix}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+fn request() -> Value {
+    json!({
+        "unit_id": "rider-7",
+        "requested_at": "2018-06-01T22:24:30Z",
+        "inputs": {"rider_lat": 40.7505, "rider_lon": -73.9934, "rider_zone": 42},
+        "candidates": [
+            {"candidate_id": "car-1", "inputs": {"car_lat": 40.7579, "car_lon": -73.9855, "car_zone": 43}},
+            {"candidate_id": "car-2", "inputs": {"car_lat": 40.7308, "car_lon": -73.9973, "car_zone": 30}},
+        ],
+    })
+}
+
+#[tokio::test]
+async fn bad_input_is_told_and_nothing_is_lost() {
+    let up = Up::start(&["--training-rides", "500"]);
+
+    // A request that is right: answered by the endpoint.
+    let (status, answer) = up.post("/v1/predictions", request().to_string()).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!((answer["tier"].as_str(), answer["predictions"].as_array().unwrap().len()), (Some("endpoint"), 2));
+    let id = answer["prediction_id"].as_str().unwrap().to_owned();
+    assert_eq!(up.post("/v1/features", request().to_string()).await.0, 200);
+
+    // Requests that are not: a problem document with a pointer.
+    let mut out_of_range = request();
+    out_of_range["inputs"]["rider_lat"] = json!(91);
+    let mut unknown = request();
+    unknown["inputs"]["wind_m_s"] = json!(3);
+    let mut missing = request();
+    missing["candidates"][1]["inputs"].as_object_mut().unwrap().remove("car_lon");
+    let mut too_many = request();
+    too_many["candidates"] = (0..201)
+        .map(|car| json!({"candidate_id": format!("car-{car}"), "inputs": {"car_lat": 40.7, "car_lon": -73.9}}))
+        .collect();
+    let cases = [
+        (out_of_range.to_string(), 422, "out_of_range", "/inputs/rider_lat"),
+        (unknown.to_string(), 422, "unknown_field", "/inputs/wind_m_s"),
+        (missing.to_string(), 422, "missing_field", "/candidates/1/inputs/car_lon"),
+        (too_many.to_string(), 422, "too_many_candidates", "/candidates"),
+        ("{\"inputs\": {\"rider_lat\": NaN}}".to_owned(), 400, "invalid_json", ""),
+        (format!("{}{}", request(), " ".repeat(5_300_000)), 413, "body_too_large", ""),
+    ];
+    for (body, status, reason, pointer) in cases {
+        for path in ["/v1/predictions", "/v1/features"] {
+            let (found, problem) = up.post(path, body.clone()).await;
+            assert_eq!((found, problem["reason"].as_str()), (status, Some(reason)), "{path} {problem}");
+            assert_eq!(problem["errors"][0]["pointer"].as_str().unwrap_or_default(), pointer, "{path} {problem}");
+        }
+    }
+    let (status, problem) = up.post("/v1/outcomes", json!({"prediction_id": id}).to_string()).await;
+    assert_eq!(status, 422, "{problem}");
+
+    // A landed file with a bad line in the middle: the bad line is kept with its place and reason, the rest archived.
+    let outcome = |observed: &str| {
+        json!({
+            "prediction_id": id,
+            "candidate_id": "car-1",
+            "observed_at": observed,
+            "arrived_at": "2018-06-01T22:30:00Z",
+        })
+        .to_string()
+    };
+    let (first, last) = (outcome("2018-06-01T22:30:01Z"), outcome("2018-06-01T22:30:02Z"));
+    let bad = "{\"prediction_id\": \"nobody\"}";
+    let file = format!("{first}\n{bad}\n{last}\n");
+    let key = "landing/outcomes/by hand/a+b é.jsonl";
+    let bucket = up.bucket().await;
+    let body = ByteStream::from(file.into_bytes());
+    up.s3().put_object().bucket(&bucket).key(key).body(body).send().await.unwrap();
+    let quarantined = up.wait_for("quarantine/").await;
+    assert_eq!(quarantined.len(), 1);
+    let document: Value = serde_json::from_slice(&quarantined[0].1).unwrap();
+    assert_eq!(document["offset"], first.len() + 1, "{document}");
+    assert!(document["reason"].is_string(), "{document}");
+    assert!(document.to_string().contains("nobody"), "the original bytes: {document}");
+    let segments = up.wait_for("segments/outcomes/").await;
+    let events: usize = segments
+        .into_iter()
+        .map(|(_, bytes)| archive::read_outcomes(bytes.into()).unwrap().len())
+        .sum();
+    assert_eq!(events, 2);
+
+    up.signal("-INT");
+    assert_no_process_left(up.directory.path());
+}
+
+#[tokio::test]
+async fn a_killed_cloud_leaves_no_process_behind() {
+    let up = Up::start(&["--empty"]);
+    let (status, problem) = up.post("/v1/predictions", request().to_string()).await;
+    assert_eq!((status, problem["reason"].as_str()), (404, Some("no_release")), "{problem}");
+    assert!(processes_of(up.directory.path()).len() > 1, "the functions run as processes of their own");
+    up.signal("-KILL");
+    assert_no_process_left(up.directory.path());
+}
+
+#[test]
+fn wrong_arguments_are_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let cases: [(&[&str], i32, &str); 4] = [
+        (&["demo", "--requests", "0"], 2, "--requests"),
+        (&["demo", "--trips", "x.csv"], 2, "--zones"),
+        (&["demo", "--trips", "x.csv", "--zones", "nowhere.csv"], 1, "nowhere.csv"),
+        (&["replay", "--api", "http://127.0.0.1:9", "--requests", "1"], 1, "mannen up"),
+    ];
+    for (arguments, code, text) in cases {
+        let output = mannen(directory.path()).args(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        assert!(said.contains(text), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn a_bad_spec_is_told_with_its_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/pickup-eta");
+    let folder = directory.path().join("model");
+    fs::create_dir(&folder).unwrap();
+    for file in ["features.toml", "training.toml", "release.toml"] {
+        let text = fs::read_to_string(source.join(file)).unwrap();
+        fs::write(folder.join(file), text.replace("COALESCE(rain_mm, 0)", "COALESCE(rain_m, 0)")).unwrap();
+    }
+    let output = mannen(directory.path()).args(["demo", "--model", "model"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("model/features.toml:") && said.contains("did you mean `rain_mm`?"), "{said}");
+}
