@@ -26,7 +26,7 @@ fn mannen(directory: &Path) -> Command {
     command
 }
 
-/// Processes whose command line or environment names this run's folder.
+/// Processes that work in this run's folder, or whose command line or environment names it.
 fn processes_of(directory: &Path) -> Vec<String> {
     let needle = directory.to_string_lossy().into_owned();
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
@@ -37,7 +37,8 @@ fn processes_of(directory: &Path) -> Vec<String> {
         .filter_map(|entry| {
             let read = |name: &str| fs::read(entry.path().join(name)).unwrap_or_default();
             let (command, environment) = (read("cmdline"), read("environ"));
-            let all = [command.clone(), environment].concat();
+            let works_in = fs::read_link(entry.path().join("cwd")).unwrap_or_default();
+            let all = [command.clone(), environment, works_in.to_string_lossy().into_owned().into_bytes()].concat();
             String::from_utf8_lossy(&all)
                 .contains(&needle)
                 .then(|| String::from_utf8_lossy(&command).replace('\0', " "))
@@ -250,10 +251,8 @@ async fn bad_input_is_told_and_nothing_is_lost() {
     assert!(document["reason"].is_string(), "{document}");
     assert!(document.to_string().contains("nobody"), "the original bytes: {document}");
     let segments = up.wait_for("segments/outcomes/").await;
-    let events: usize = segments
-        .into_iter()
-        .map(|(_, bytes)| archive::read_outcomes(bytes.into()).unwrap().len())
-        .sum();
+    let events: usize =
+        segments.into_iter().map(|(_, bytes)| archive::read_outcomes(bytes.into()).unwrap().len()).sum();
     assert_eq!(events, 2);
 
     up.signal("-INT");
