@@ -3,6 +3,7 @@
 //! Everything that two rooms must agree on is written down here once: prediction requests and records, outcomes,
 //! releases, problem documents, and (in [`lake`]) where each object lies on S3. The crate is pure: no I/O, no clock,
 //! no randomness.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod digest;
 mod error;
