@@ -2,12 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::{
-    Type, Value,
-    column::Column,
-    kernels::{self, Zone},
-    op::{Op, ZoneIndex},
-};
+use crate::{Type, Value, column::Column, kernels, op::Op, tables::Tables};
 
 /// Index of a node. Operands come before the nodes that use them.
 pub(crate) type NodeId = usize;
@@ -44,16 +39,12 @@ enum Identity {
 pub(crate) struct Graph {
     nodes: Vec<Node>,
     known: HashMap<Identity, NodeId>,
-    zones: Vec<Zone>,
+    pub(crate) tables: Tables,
 }
 
 impl Graph {
     pub(crate) fn nodes(&self) -> &[Node] {
         &self.nodes
-    }
-
-    pub(crate) fn zones(&self) -> &[Zone] {
-        &self.zones
     }
 
     pub(crate) fn type_of(&self, node: NodeId) -> Type {
@@ -89,19 +80,6 @@ impl Graph {
         self.add(Identity::Operator(op, operands), node)
     }
 
-    /// The zone's index, or `None` where there is no such zone.
-    pub(crate) fn zone(&mut self, name: &str) -> Option<ZoneIndex> {
-        let known = self.zones.iter().position(|zone| zone.name() == name);
-        let index = match known {
-            Some(index) => index,
-            None => {
-                self.zones.push(Zone::new(name)?);
-                self.zones.len() - 1
-            }
-        };
-        ZoneIndex::try_from(index).ok()
-    }
-
     /// The value of an operator over constants, by the very kernels that rows go through.
     fn fold(&self, op: Op, operands: &[NodeId]) -> Option<Value> {
         let mut columns = Vec::with_capacity(operands.len());
@@ -112,7 +90,7 @@ impl Graph {
         }
         let views: Vec<_> = columns.iter().map(|column| column.view(0, 1)).collect();
         let mut result = Column::new(op.result());
-        kernels::compute(op, &views, 1, &self.zones, &mut result);
+        kernels::compute(op, &views, 1, &self.tables, &mut result);
         Some(result.value(0, op.result()))
     }
 

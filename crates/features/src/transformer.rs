@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use domain::{Candidate, Inputs, Release};
 use jiff::Timestamp;
 
-use crate::{FeatureError, FeatureTable, InputTable, Plan, Scratch};
+use crate::{FeatureError, FeatureTable, InputTable, Plan, Resources, Scratch};
 
 /// A plan, and buffers that are reused from request to request.
 #[derive(Debug)]
@@ -29,13 +29,22 @@ impl Transformer {
         Self { plan, buffers: Mutex::new(buffers) }
     }
 
-    /// The transformer of a release's spec.
+    /// The transformer of a release's spec that declares no lookup tables.
     ///
     /// # Errors
     /// What does not compile, or a spec whose hash is not the one that the release names.
     pub fn of_release(release: &Release) -> Result<Self, String> {
-        let plan =
-            Plan::compile("the release's feature spec", &release.spec.toml).map_err(|error| error.to_string())?;
+        Self::of_release_with(release, &Resources::default())
+    }
+
+    /// The transformer of a release's spec, with its lookup tables. Whether their hashes are the ones that the release pins
+    /// is for the caller to compare ([`Plan::lookups`]).
+    ///
+    /// # Errors
+    /// What does not compile, or a spec whose hash is not the one that the release names.
+    pub fn of_release_with(release: &Release, resources: &Resources) -> Result<Self, String> {
+        let plan = Plan::compile_with("the release's feature spec", &release.spec.toml, resources)
+            .map_err(|error| error.to_string())?;
         if plan.hash() != release.spec.hash {
             return Err(format!("the spec's hash is {}, the release says {}", plan.hash(), release.spec.hash));
         }

@@ -47,6 +47,19 @@ pub enum Value {
     Timestamp(i64),
 }
 
+impl fmt::Display for Value {
+    /// As a literal of the expression language; a timestamp as microseconds.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null(_) => f.write_str("NULL"),
+            Self::Float(value) => write!(f, "{value:?}"),
+            Self::Int(value) | Self::Timestamp(value) => write!(f, "{value}"),
+            Self::Bool(value) => write!(f, "{value}"),
+            Self::String(text) => write!(f, "'{}'", text.replace('\'', "''")),
+        }
+    }
+}
+
 impl Value {
     /// The value's type.
     pub fn type_of(&self) -> Type {

@@ -2,9 +2,10 @@
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::strict;
+use super::{invalidate, strict};
 use crate::{
     column::{Column, Values, View},
+    holidays::Calendar,
     op::TimeField,
 };
 
@@ -67,6 +68,34 @@ pub(super) fn local_time(field: TimeField, zone: &Zone, x: &View<'_>, result: &m
     }));
 }
 
+/// Whether the local date is in the calendar. Rows of one day cost one search.
+pub(super) fn holiday(zone: &Zone, calendar: &Calendar, x: &View<'_>, result: &mut Column) {
+    strict(&[x], result);
+    let Values::Bool(values) = &mut result.values else { return };
+    let (mut offset, mut holds) = (0, 0..0);
+    let mut known: Option<(i64, Option<bool>)> = None;
+    let mut outside = Vec::new();
+    values.extend(x.ints().iter().enumerate().map(|(row, micros)| {
+        let second = micros.div_euclid(MICROS_PER_SECOND);
+        if !holds.contains(&second) {
+            (offset, holds) = zone.offset_at(second);
+        }
+        let day = (second + offset).div_euclid(SECONDS_PER_DAY);
+        let is_holiday = match known {
+            Some((known, is_holiday)) if known == day => is_holiday,
+            _ => calendar.is_holiday(day),
+        };
+        known = Some((day, is_holiday));
+        if is_holiday.is_none() {
+            outside.push(row);
+        }
+        is_holiday.unwrap_or_default()
+    }));
+    if !outside.is_empty() {
+        invalidate(x.ints().len(), result, |row| outside.binary_search(&row).is_ok());
+    }
+}
+
 fn field_of(field: TimeField, local_s: i64) -> i64 {
     let (day, second) = (local_s.div_euclid(SECONDS_PER_DAY), local_s.rem_euclid(SECONDS_PER_DAY));
     match field {
@@ -76,6 +105,8 @@ fn field_of(field: TimeField, local_s: i64) -> i64 {
         // 1970-01-01 was a Thursday.
         TimeField::IsoDayOfWeek => (day + 3).rem_euclid(7) + 1,
         TimeField::DayOfWeek => (day + 4).rem_euclid(7) + 1,
+        TimeField::MinuteOfWeek => (day + 3).rem_euclid(7) * 1440 + second / 60,
+        TimeField::SecondsOfDay => second,
         TimeField::Year => civil(day).0,
         TimeField::Month => civil(day).1,
         TimeField::Quarter => (civil(day).1 + 2) / 3,
@@ -88,14 +119,14 @@ fn field_of(field: TimeField, local_s: i64) -> i64 {
 }
 
 /// Days from 1970-01-01 to January 1st of `year`.
-fn days_before_year(year: i64) -> i64 {
+pub(crate) fn days_before_year(year: i64) -> i64 {
     let y = year - 1;
     y * 365 + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) - 719_162
 }
 
 /// Year, month and day of a day counted from 1970-01-01, proleptic Gregorian.
 /// Source: H. Hinnant, "chrono-compatible low-level date algorithms", civil_from_days.
-fn civil(day: i64) -> (i64, i64, i64) {
+pub(crate) fn civil(day: i64) -> (i64, i64, i64) {
     let shifted = day + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
@@ -138,6 +169,10 @@ mod tests {
             prop_assert_eq!(of(TimeField::Minute), i64::from(local.minute()));
             prop_assert_eq!(of(TimeField::Second), i64::from(local.second()));
             prop_assert_eq!(of(TimeField::IsoDayOfWeek), i64::from(local.weekday().to_monday_one_offset()));
+            let of_day = i64::from(local.hour()) * 3600 + i64::from(local.minute()) * 60 + i64::from(local.second());
+            prop_assert_eq!(of(TimeField::SecondsOfDay), of_day);
+            let days = i64::from(local.weekday().to_monday_zero_offset());
+            prop_assert_eq!(of(TimeField::MinuteOfWeek), days * 1440 + of_day / 60);
             prop_assert_eq!(of(TimeField::DayOfWeek), i64::from(local.weekday().to_sunday_one_offset()));
         }
     }
