@@ -25,6 +25,7 @@ mod pattern;
 mod plan;
 mod program;
 mod resources;
+mod schema;
 mod spec;
 mod tables;
 mod transformer;
