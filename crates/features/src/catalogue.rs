@@ -50,6 +50,36 @@ pub enum Group {
     Lookup,
 }
 
+impl Group {
+    /// What holds for all of its functions.
+    pub fn introduction(self) -> &'static str {
+        match self {
+            Self::Numbers => "An int is taken as a float, except where the function gives an int for ints.",
+            Self::Logic => "Arguments have one type, or are ints and floats, which are then floats.",
+            Self::Text => {
+                "Positions and lengths are in Unicode characters. `text LIKE 'a%_'` compares with a constant pattern: `%` is any \
+                 characters, `_` is one, `\\` takes the next as it is."
+            }
+            Self::Calendar => {
+                "Time zones are constants, names of the IANA database such as 'Asia/Tokyo'. Other fields of the local time are \
+                 written `EXTRACT(HOUR FROM requested_at AT TIME ZONE 'Asia/Tokyo')`: YEAR, QUARTER, MONTH, DAY, DAYOFYEAR, \
+                 HOUR, MINUTE, SECOND, DAYOFWEEK (Sunday 1) and ISODOW (Monday 1). A spec declares holidays of its own as \
+                 `[holidays.company]` with `dates = [\"2026-01-31\"]`."
+            }
+            Self::Geography => {
+                "Latitudes and longitudes are in degrees (WGS 84, north and east positive). The same bits on every machine. A spec declares \
+                 zones as `[zones.airports]` with `geojson`, a FeatureCollection of polygons and multipolygons (RFC 7946), and `id`, \
+                 the property of each feature that is its id: all texts or all whole numbers."
+            }
+            Self::Lookup => {
+                "A spec declares a table as `[lookups.zone_pair]` with `keys = { pickup_zone = \"int\", dropoff_zone = \"int\" }` (1 to 4 \
+                 of int, bool, string, in the order of a call's arguments) and `values = { median_s = \"float\" }` (float or int). \
+                 Its content comes with the release, which pins the content's hash."
+            }
+        }
+    }
+}
+
 impl fmt::Display for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -18,6 +18,19 @@ pub enum Type {
     Timestamp,
 }
 
+impl Type {
+    /// With its article, for messages.
+    pub(crate) fn named(self) -> &'static str {
+        match self {
+            Self::Float => "a float",
+            Self::Int => "an int",
+            Self::Bool => "a bool",
+            Self::String => "a string",
+            Self::Timestamp => "a timestamp",
+        }
+    }
+}
+
 impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

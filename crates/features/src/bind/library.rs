@@ -40,6 +40,11 @@ impl Binder<'_> {
             (FunctionKind::HashBucket, [x, buckets]) => {
                 let operand = match x.0 {
                     Bound::Node(node) if self.graph.type_of(node) == Type::Int => node,
+                    Bound::Node(node) if self.graph.type_of(node) != Type::String => {
+                        let message =
+                            format!("an int or a string is needed here, this is {}", self.graph.type_of(node).named());
+                        return Err(self.error_expecting(context, x.1, "type_mismatch", message, None));
+                    }
                     bound => self.coerce(bound, Type::String, x.1, context)?,
                 };
                 let buckets = self.whole(*buckets, 1..=i64::from(i32::MAX), "n", context)?;
@@ -118,7 +123,7 @@ impl Binder<'_> {
         match self.constant(argument, what, context)? {
             Value::String(text) => Ok(text),
             other => {
-                let message = format!("{what} must be a text in single quotes, this is a {}", other.type_of());
+                let message = format!("{what} must be a text in single quotes, this is {}", other.type_of().named());
                 Err(self.bad_argument(argument.1, message, context))
             }
         }
@@ -129,7 +134,7 @@ impl Binder<'_> {
             Value::Float(number) => Ok(number),
             Value::Int(number) => Ok(number as f64),
             other => {
-                let message = format!("a constant number is needed here, this is a {}", other.type_of());
+                let message = format!("a constant number is needed here, this is {}", other.type_of().named());
                 Err(self.bad_argument(argument.1, message, context))
             }
         }

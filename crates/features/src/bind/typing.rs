@@ -83,7 +83,7 @@ impl Binder<'_> {
             (from, to) if from == to => Ok(node),
             (Type::Int, Type::Float) => Ok(self.graph.operator(Op::Cast(Type::Int, Type::Float), vec![node])),
             (from, to) => {
-                let message = format!("a {to} is needed here, this is a {from}");
+                let message = format!("{} is needed here, this is {}", to.named(), from.named());
                 Err(self.error(context, span, "type_mismatch", message))
             }
         }
@@ -102,7 +102,7 @@ impl Binder<'_> {
                 Ok(Type::Float)
             }
             (Some(left), Some(right)) => {
-                let message = format!("a {left} and a {right} have no common type");
+                let message = format!("{} and {} have no common type", left.named(), right.named());
                 let expected = "use CAST to make them one".to_owned();
                 Err(self.error_expecting(context, span, "type_mismatch", message, Some(expected)))
             }

@@ -79,7 +79,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "MESH_CODE(lat, lon, level)",
         "int",
         "Grid square code of JIS X 0410; the level is a constant: 1 (about 80 km), 2 (10 km), 3 (1 km), 4 (500 m), 5 (250 m) or \
-         6 (125 m). A square has its southern and western sides. NULL outside latitudes 0..66.67 and longitudes 100..180.",
+         6 (125 m). A square has its southern and western sides (a point within 0.002 mm of a side is on it). NULL outside latitudes 0..66.67 and longitudes 100..180.",
         "MESH_CODE(lat, lon, 3)",
         FunctionKind::Cell(CellSystem::Mesh),
     ),

@@ -23,7 +23,7 @@ case. Types are float, int, bool, string and timestamp; an int is taken where a 
 pub fn reference_markdown() -> String {
     let mut text = INTRODUCTION.to_owned();
     for (group, functions) in GROUPS {
-        _ = writeln!(text, "\n## {group}");
+        _ = writeln!(text, "\n## {group}\n\n{}", group.introduction());
         for Function { signature, gives, description, example, .. } in *functions {
             _ = writeln!(text, "\n### `{signature}`\n\nGives: {gives}. {description}\n\n    {example}");
         }

@@ -1,4 +1,4 @@
-//! Functions of texts. Positions and lengths are in Unicode characters.
+//! Functions of texts.
 
 use super::{Function, FunctionKind, affix, plain};
 use crate::{
@@ -78,8 +78,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "STARTS_WITH",
         "STARTS_WITH(text, start)",
         "bool",
-        "Whether the text starts with the other. Patterns are written text LIKE 'a%_': % is any characters, _ is one, \\ \
-         takes the next as it is.",
+        "Whether the text starts with the other.",
         "STARTS_WITH(name, 'lo')",
         affix(Affix::Start),
     ),

@@ -83,7 +83,7 @@ fn mesh_code(lat: f64, lon: f64, level: u8) -> Option<i64> {
     const COLUMNS_PER_DEGREE: f64 = 640.0;
     const FINEST_PER_FIRST: i64 = 640;
     // Two digits each: from the equator to 66°40′ N, from 100° E to 180°.
-    let (row, column) = ((lat * ROWS_PER_DEGREE).floor(), ((lon - 100.0) * COLUMNS_PER_DEGREE).floor());
+    let (row, column) = (whole_steps(lat * ROWS_PER_DEGREE), whole_steps((lon - 100.0) * COLUMNS_PER_DEGREE));
     if !(0.0..64_000.0).contains(&row) || !(0.0..51_200.0).contains(&column) {
         return None;
     }
@@ -111,6 +111,13 @@ fn mesh_code(lat: f64, lon: f64, level: u8) -> Option<i64> {
         };
     }
     Some(code)
+}
+
+/// Rounded down; but a side is a side also where it is no binary fraction, as 139.7° is not: within a thousandth of a
+/// millimetre of it a point is on it.
+fn whole_steps(steps: f64) -> f64 {
+    let nearest = steps.round();
+    if (steps - nearest).abs() < 1e-8 { nearest } else { steps.floor() }
 }
 
 fn is_on_earth(lat: f64, lon: f64) -> bool {
@@ -190,6 +197,9 @@ mod tests {
         // The corners of mesh 5339: 35°20′ N, 139° E.
         assert_eq!(mesh_code(53.0 / 1.5 + 1e-9, 139.0, 3), Some(53_390_000));
         assert_eq!(mesh_code(54.0 / 1.5 - 1e-9, 139.999_999, 6), Some(53_397_799_444));
+        // Sides in decimal degrees: 45°48′ N, 142°48′ E; 38°40′ N; 139°42′ E.
+        assert_eq!(mesh_code(45.8, 142.8, 3), Some(68_425_664));
+        assert_eq!(mesh_code(58.0 / 1.5, 139.7, 3), Some(58_390_506));
         for (lat, lon) in [(-0.1, 139.0), (66.7, 139.0), (35.0, 99.9), (35.0, 180.0)] {
             assert_eq!(mesh_code(lat, lon, 3), None, "{lat} {lon}");
         }
@@ -231,6 +241,16 @@ mod tests {
     }
 
     proptest! {
+        /// The double nearest to a side is on it.
+        #[test]
+        fn sides_belong_to_the_square_north_east_of_them(row in 0i64..64_000, column in 0i64..51_200) {
+            let (lat, lon) = (row as f64 / 960.0, (column + 64_000) as f64 / 640.0);
+            let finest = |lat, lon| mesh_code(lat, lon, 6);
+            prop_assert_eq!(finest(lat, lon), finest(lat + 1e-4, lon + 1e-4));
+            prop_assert!(row == 0 || finest(lat, lon) != finest(lat - 1e-4, lon));
+            prop_assert!(column == 0 || finest(lat, lon) != finest(lat, lon - 1e-4));
+        }
+
         #[test]
         fn mesh_levels_nest(lat in 20.0..46.0f64, lon in 122.0..154.0f64) {
             let code = |level| mesh_code(lat, lon, level).unwrap();
