@@ -76,3 +76,49 @@ impl Transformer {
         Ok(take(features))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{LookupKeys, LookupTable, LookupValues};
+
+    const SPEC: &str = "name = \"t\"\n[prediction]\nunit = \"s\"\n[inputs]\nzone = { type = \"int\" }\n[lookups.drives]\nkeys = { \
+                        zone = \"int\" }\nvalues = { median_s = \"float\" }\n[features]\ndrive = \"LOOKUP('drives', zone, \
+                        'median_s', 600)\"\n[model]\noutputs = [\"drive\"]\n[fallback]\nexpression = \"drive\"\ndefault = 1\n";
+
+    fn resources() -> Resources {
+        let keys = vec![("zone".to_owned(), LookupKeys::Int(vec![7]))];
+        let values = vec![("median_s".to_owned(), LookupValues::Float(vec![240.0]))];
+        Resources::default().with_lookup("drives", LookupTable::from_columns(keys, values).unwrap())
+    }
+
+    fn release(hash: &str) -> Release {
+        serde_json::from_value(serde_json::json!({
+            "model": "t",
+            "created_at": "2026-01-01T00:00:00Z",
+            "spec": {"hash": hash, "toml": SPEC},
+            "arms": [],
+            "limits": {"max_candidates": 9, "default_deadline_ms": 9},
+            "archive": "before-response",
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_release_is_served_with_its_tables_and_no_other_spec() {
+        let hash = Plan::compile_with("t", SPEC, &resources()).unwrap().hash().to_owned();
+        let transformer = Transformer::of_release_with(&release(&hash), &resources()).unwrap();
+        let inputs = |zone: i64| serde_json::json!({"zone": zone}).as_object().unwrap().clone();
+        let cars = [Candidate { candidate_id: "a".parse().unwrap(), inputs: Inputs::new() }];
+        for (zone, drive_s) in [(7, 240.0), (8, 600.0), (7, 240.0)] {
+            let take = |table: &FeatureTable| (table.row(0).collect::<Vec<_>>(), table.fallback().to_vec());
+            let found = transformer.transform(Timestamp::UNIX_EPOCH, &inputs(zone), &cars, take).unwrap();
+            assert_eq!(found, (vec![Some(drive_s)], vec![drive_s]));
+        }
+        let refused =
+            |release: &Release, resources: &Resources| Transformer::of_release_with(release, resources).unwrap_err();
+        assert!(refused(&release("0"), &resources()).contains("the spec's hash is"));
+        assert!(refused(&release(&hash), &Resources::default()).contains("drives"));
+        assert!(Transformer::of_release(&release(&hash)).is_err());
+    }
+}

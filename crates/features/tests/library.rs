@@ -3,55 +3,18 @@
 
 use domain::Inputs;
 use features::{
-    EXAMPLE_PLACE, EXAMPLE_SPEC, FeatureError, FeatureTable, InputTable, LookupKeys, LookupTable, LookupValues, Plan,
-    Resources, Scratch, functions,
+    EXAMPLE_PLACE, EXAMPLE_SPEC, FeatureError, LookupKeys, LookupTable, LookupValues, Plan, Resources, functions,
 };
 use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-fn zone_pair() -> LookupTable {
-    let keys = vec![
-        ("pickup_zone".to_owned(), LookupKeys::Int(vec![1, 1, 2, 3])),
-        ("dropoff_zone".to_owned(), LookupKeys::Int(vec![1, 2, 1, 3])),
-    ];
-    let values = vec![
-        ("median_s".to_owned(), LookupValues::Float(vec![110.5, 120.0, 210.0, f64::NAN])),
-        ("trips".to_owned(), LookupValues::Int(vec![11, 12, 21, 33])),
-    ];
-    LookupTable::from_columns(keys, values).unwrap()
-}
-
-fn resources() -> Resources {
-    Resources::default().with_lookup("zone_pair", zone_pair())
-}
-
-/// The example spec with these features as outputs.
-fn spec(expressions: &[&str]) -> String {
-    let names: Vec<String> = (0..expressions.len()).map(|index| format!("f{index}")).collect();
-    let features = names.iter().zip(expressions).map(|(name, expression)| format!("{name} = '''{expression}'''\n"));
-    let line = format!("example = '''{EXAMPLE_PLACE}'''\n");
-    assert!(EXAMPLE_SPEC.contains(&line));
-    EXAMPLE_SPEC.replace(&line, &features.collect::<String>()).replace("[\"x\"]", &format!("{names:?}"))
-}
-
-fn compile(expressions: &[&str]) -> Result<Plan, FeatureError> {
-    Plan::compile_with("features.toml", &spec(expressions), &resources())
-}
+mod common;
+use common::{compile, evaluate, example_expressions, resources, spec, zone_pair};
 
 fn requested_at() -> Timestamp {
     // A Friday: 07:24:30 on Saturday in Tokyo, 18:24:30 in New York.
     "2018-06-01T22:24:30Z".parse().unwrap()
-}
-
-fn evaluate(plan: &Plan, requested_at: Timestamp, rows: &[Inputs]) -> Vec<Vec<Option<f64>>> {
-    let mut table = InputTable::new(plan);
-    for row in rows {
-        plan.read_training_row(requested_at, row, "/0", &mut table).unwrap();
-    }
-    let mut features = FeatureTable::default();
-    plan.evaluate(&table, &mut Scratch::default(), &mut features);
-    (0..rows.len()).map(|row| features.row(row).collect()).collect()
 }
 
 fn value_at(expression: &str, at: &str, row: &Value) -> Option<f64> {
@@ -300,22 +263,11 @@ fn texts_and_booleans_can_be_keys() {
     assert_eq!(found, [2.0, 3.0, -1.0, -1.0, 1.0]);
 }
 
-/// Every function's example as an output: texts by their hash, what is no number as one.
+/// Every function's example as an output, and what the examples leave out.
 fn every_function() -> Plan {
-    let expressions: Vec<String> = functions()
-        .flat_map(|function| {
-            let example = function.example;
-            match function.gives {
-                "string" => vec![format!("HASH_BUCKET({example}, 1000000)"), format!("LENGTH({example})")],
-                _ => vec![example.to_owned()],
-            }
-        })
-        .chain([
-            "name LIKE '%a_'".to_owned(),
-            "HASH_BUCKET(n, 97)".to_owned(),
-            "LOOKUP('zone_pair', n, n, 'trips', NULL)".to_owned(),
-        ])
-        .collect();
+    let more =
+        ["name LIKE '%a_'", "HASH_BUCKET(n, 97)", "LOOKUP('zone_pair', n, n, 'trips', NULL)"].map(ToOwned::to_owned);
+    let expressions: Vec<String> = functions().flat_map(example_expressions).chain(more).collect();
     compile(&expressions.iter().map(String::as_str).collect::<Vec<_>>()).unwrap()
 }
 

@@ -36,7 +36,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "GEOHASH_INT",
         "GEOHASH_INT(lat, lon, precision)",
         "int",
-        "The same cell as a number: its 5 bits per character. NULL as GEOHASH is.",
+        "The same cell as a number: its 5 bits per character. NULL as GEOHASH is. As a model's column, which is a double, it \
+         is exact up to precision 10.",
         "GEOHASH_INT(lat, lon, 6)",
         FunctionKind::Cell(CellSystem::GeohashInt),
     ),
@@ -53,7 +54,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "H3_CELL(lat, lon, resolution)",
         "int",
         "Index of the H3 cell that has the point; the resolution is a constant, 0 (about 1,100 km) to 15 (about 0.5 m). \
-         NULL outside -90..90 and -180..180.",
+         NULL outside -90..90 and -180..180. A key for LOOKUP and HASH_BUCKET: as a model's column, which is a double, \
+         cells are distinct up to resolution 12.",
         "H3_CELL(lat, lon, 9)",
         FunctionKind::Cell(CellSystem::H3),
     ),
