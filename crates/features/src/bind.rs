@@ -1,6 +1,7 @@
 //! SQL expressions into the typed graph.
 
 mod call;
+mod compose;
 mod library;
 mod syntax;
 mod typing;

@@ -14,7 +14,7 @@ pub use reference::reference_markdown;
 
 use crate::{
     Type,
-    op::{Affix, Cycle, Float1, Geo, Op, TimeField},
+    op::{Affix, Float1, Geo, Op},
 };
 
 /// A function of the expression language.
@@ -130,7 +130,16 @@ pub(crate) enum FunctionKind {
         right: bool,
     },
     Replace,
-    LocalTime(TimeField),
+    MinuteOfWeek,
+    SecondsOfDay,
+    /// A place on a circle.
+    Cycle {
+        cosine: bool,
+    },
+    /// Metres east or north of an origin.
+    Project {
+        east: bool,
+    },
     IsHoliday,
     Cell(CellSystem),
     ZoneOf,
@@ -162,7 +171,9 @@ impl FunctionKind {
             | Self::NullIf
             | Self::HashBucket
             | Self::End { .. }
-            | Self::LocalTime(_) => (2, 2),
+            | Self::MinuteOfWeek
+            | Self::SecondsOfDay
+            | Self::Cycle { .. } => (2, 2),
             Self::Substring => (2, 3),
             Self::If
             | Self::Clip
@@ -171,7 +182,7 @@ impl FunctionKind {
             | Self::IsHoliday
             | Self::Cell(_)
             | Self::ZoneOf => (3, 3),
-            Self::InZone => (4, 4),
+            Self::InZone | Self::Project { .. } => (4, 4),
             Self::Extreme { .. } | Self::Coalesce | Self::Concat => (1, usize::MAX),
             Self::Bucket | Self::Ordinal => (2, usize::MAX),
             Self::Lookup => (4, 3 + crate::lookup::MAX_KEYS),
@@ -189,10 +200,6 @@ const fn float1(function: Float1) -> FunctionKind {
 
 const fn geo(function: Geo) -> FunctionKind {
     plain(Op::Geo(function), Type::Float, 4)
-}
-
-const fn cycle(cycle: Cycle) -> FunctionKind {
-    plain(Op::Cycle(cycle), Type::Float, 2)
 }
 
 const fn affix(affix: Affix) -> FunctionKind {

@@ -2,7 +2,13 @@
 
 use std::collections::HashMap;
 
-use crate::{Type, Value, column::Column, kernels, op::Op, tables::Tables};
+use crate::{
+    Type, Value,
+    column::Column,
+    kernels,
+    op::{Op, ZoneIndex},
+    tables::Tables,
+};
 
 /// Index of a node. Operands come before the nodes that use them.
 pub(crate) type NodeId = usize;
@@ -78,6 +84,11 @@ impl Graph {
         }
         let node = Node { kind: NodeKind::Operator(op, operands.clone()), of: op.result() };
         self.add(Identity::Operator(op, operands), node)
+    }
+
+    /// The time zone's index, or `None` where there is no such zone.
+    pub(crate) fn zone(&mut self, name: &str) -> Option<ZoneIndex> {
+        self.tables.time_zone(name)
     }
 
     /// The value of an operator over constants, by the very kernels that rows go through.

@@ -42,6 +42,12 @@ impl InputTable {
 
 /// Longer texts are refused: they are stored with every record, and no feature needs them.
 pub(crate) const MAX_TEXT_CHARS: usize = 1_024;
+
+/// Whether a text has more than [`MAX_TEXT_CHARS`] characters.
+pub(crate) fn is_too_long(text: &str) -> bool {
+    text.len() > MAX_TEXT_CHARS && text.chars().nth(MAX_TEXT_CHARS).is_some()
+}
+
 /// How many wrong fields are told at once.
 const MAX_ERRORS: usize = 20;
 
@@ -198,7 +204,7 @@ fn read_value(input: &Input, json: Option<&Json>) -> Result<Value, (&'static str
         }
         (Type::Int, Json::Number(number)) => Value::Int(whole(number).ok_or_else(wrong_type)?),
         (Type::Bool, Json::Bool(value)) => Value::Bool(*value),
-        (Type::String, Json::String(text)) if text.chars().nth(MAX_TEXT_CHARS).is_some() => {
+        (Type::String, Json::String(text)) if is_too_long(text) => {
             let detail = format!("`{}` has more than {MAX_TEXT_CHARS} characters", input.name);
             return Err(("text_too_long", detail));
         }
@@ -230,11 +236,13 @@ fn read_value(input: &Input, json: Option<&Json>) -> Result<Value, (&'static str
 
 /// A whole number of 64 bits, also one written as `7.0`.
 fn whole(number: &serde_json::Number) -> Option<i64> {
-    number.as_i64().or_else(|| {
-        let number = number.as_f64().filter(|number| number.fract() == 0.0)?;
-        // Every whole double in this range is exactly an integer; 2^63 itself is beyond.
-        (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&number).then_some(number as i64)
-    })
+    number.as_i64().or_else(|| whole_float(number.as_f64()?))
+}
+
+/// Every whole double in this range is exactly an integer; 2^63 itself is beyond.
+fn whole_float(number: f64) -> Option<i64> {
+    let fits = (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&number);
+    (number.fract() == 0.0 && fits).then_some(number as i64)
 }
 
 /// A value for an error message, not longer than a line.

@@ -32,8 +32,6 @@ pub(crate) enum Op {
     Replace,
     /// Against a pattern of the plan's tables.
     Like(TableIndex),
-    /// A value on a circle: value, period.
-    Cycle(Cycle),
     /// Among boundaries of the plan's tables.
     Bucket(TableIndex),
     /// Among texts or integers of the plan's tables.
@@ -126,9 +124,6 @@ pub(crate) enum Geo {
     GreatCircle,
     Manhattan,
     Bearing,
-    /// Of a point and the origin.
-    ProjectX,
-    ProjectY,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -139,12 +134,6 @@ pub(crate) enum Cell {
     H3(u8),
     /// Precision 1 to 12.
     Geohash(u8),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Cycle {
-    Sin,
-    Cos,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -183,9 +172,6 @@ pub(crate) enum TimeField {
     DayOfWeek,
     /// Monday 1 … Sunday 7.
     IsoDayOfWeek,
-    /// From Monday 00:00.
-    MinuteOfWeek,
-    SecondsOfDay,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -199,7 +185,7 @@ impl Op {
     /// The type of the result.
     pub(crate) fn result(self) -> Type {
         match self {
-            Self::Float2(_) | Self::Float1(_) | Self::Geo(_) | Self::Cycle(_) => Type::Float,
+            Self::Float2(_) | Self::Float1(_) | Self::Geo(_) => Type::Float,
             Self::Int2(_)
             | Self::Int1(_)
             | Self::LocalTime(..)
@@ -239,9 +225,8 @@ impl Op {
             | Self::Cell(Cell::Mesh(_) | Cell::Geohash(_)) => 10,
             Self::Float1(Float1::Asin | Float1::Acos | Float1::Atan)
             | Self::Float2(Float2::Modulo)
-            | Self::Geo(Geo::Manhattan | Geo::ProjectX) => 20,
+            | Self::Geo(Geo::Manhattan) => 20,
             Self::Float2(Float2::Power | Float2::Atan2)
-            | Self::Cycle(_)
             | Self::Compare(_, Compared::Text)
             | Self::Text1(_)
             | Self::TextLength

@@ -72,11 +72,11 @@ fn functions_mean_what_the_reference_says() {
         ("MINUTE_OF_WEEK(requested_at, 'Asia/Tokyo')", Some(5.0 * 1440.0 + 7.0 * 60.0 + 24.0)),
         ("SECONDS_OF_DAY(requested_at, 'America/New_York')", Some(18.0 * 3600.0 + 24.0 * 60.0 + 30.0)),
         ("CYCLE_SIN(6, 24)", Some(1.0)),
-        ("CYCLE_COS(x, 0)", None),
-        ("CYCLE_COS(x, -1)", None),
         ("CYCLE_COS(24.0, 24)", Some(1.0)),
         ("PROJECT_X_M(lat, lon, lat, lon)", Some(0.0)),
         ("PROJECT_Y_M(lat, lon, lat, lon)", Some(0.0)),
+        ("ROUND(PROJECT_X_M(0, -179.5, 0, 179.5))", Some(111_195.0)),
+        ("ROUND(PROJECT_X_M(0, 179.5, 0, -179.5))", Some(-111_195.0)),
         ("ROUND(PROJECT_Y_M(36, 140, 35, 140))", Some(111_195.0)),
         ("MESH_CODE(35.681236, 139.767125, 3)", Some(53_394_611.0)),
         ("MESH_CODE(-35, 139, 3)", None),
@@ -126,6 +126,7 @@ fn a_bad_call_is_told_with_its_place_and_what_would_be_right() {
         ("CLIP(x, 2, 1)", "argument_invalid", 9, "above the upper one"),
         ("CLIP(x, NULL, 1)", "argument_invalid", 9, "must be a constant"),
         ("STANDARDIZE(x, 1, 0)", "argument_invalid", 19, "sd must be above 0"),
+        ("CYCLE_SIN(x, 0)", "argument_invalid", 14, "the period must be above 0"),
         ("HASH_BUCKET(name, 0)", "argument_invalid", 19, "1 to 2147483647"),
         ("HASH_BUCKET(x, 3)", "type_mismatch", 13, "an int or a string is needed"),
         ("ORDINAL(name, 'a', 1)", "argument_invalid", 20, "all be texts or all be whole numbers"),
@@ -325,15 +326,55 @@ proptest! {
 proptest! {
     /// A whole period more is the same place on the circle, bit for bit.
     #[test]
-    fn cycles_come_round(x in -100_000i64..100_000, period in 1i64..20_000, turns in 0i64..50) {
-        let plan = compile(&["CYCLE_SIN(n, x)", "CYCLE_COS(n, x)"]).unwrap();
-        // The remainder has the sign of its dividend.
-        let x = x.abs();
-        let row = |n: i64| json!({"n": n, "x": period}).as_object().unwrap().clone();
+    fn cycles_come_round(x in 0i64..100_000, period in 1i64..20_000, turns in 0i64..50) {
+        let expressions = [format!("CYCLE_SIN(n, {period})"), format!("CYCLE_COS(n, {period})")];
+        let plan = compile(&expressions.each_ref().map(String::as_str)).unwrap();
+        let row = |n: i64| json!({"n": n}).as_object().unwrap().clone();
         let rows = evaluate(&plan, requested_at(), &[row(x), row(x + turns * period)]);
         prop_assert_eq!(&rows[0], &rows[1]);
         let (sin, cos) = (rows[0][0].unwrap(), rows[0][1].unwrap());
         prop_assert!((sin * sin + cos * cos - 1.0).abs() < 1e-12);
+    }
+
+    /// Against jiff's own calendar.
+    #[test]
+    fn clocks_are_those_on_the_wall(second in 0i64..4_000_000_000, zone in 0usize..4) {
+        let zone = ["America/New_York", "Asia/Tokyo", "Asia/Kathmandu", "Australia/Lord_Howe"][zone];
+        let expressions =
+            [format!("MINUTE_OF_WEEK(requested_at, '{zone}')"), format!("SECONDS_OF_DAY(requested_at, '{zone}')")];
+        let plan = compile(&expressions.each_ref().map(String::as_str)).unwrap();
+        let at = Timestamp::from_second(second).unwrap();
+        let local = at.to_zoned_datetime(jiff::tz::TimeZone::get(zone).unwrap());
+        let minute = i64::from(local.hour()) * 60 + i64::from(local.minute());
+        let day = i64::from(local.weekday().to_monday_zero_offset());
+        let found = &evaluate(&plan, at, &[Inputs::new()])[0];
+        prop_assert_eq!(found[0], Some((day * 1440 + minute) as f64));
+        prop_assert_eq!(found[1], Some((minute * 60 + i64::from(local.second())) as f64));
+    }
+
+    /// Near the origin the projection's Pythagoras is the great circle, its axes point east and north, and whole turns of the
+    /// longitude do not matter.
+    #[test]
+    fn the_projection_is_true_near_its_origin(
+        lat0 in -60.0..60.0f64,
+        lon0 in -180.0..180.0f64,
+        north in -0.05..0.05f64,
+        east in -0.05..0.05f64,
+    ) {
+        let plan = compile(&[
+            "PROJECT_X_M(lat, lon, lat2, lon2)", "PROJECT_Y_M(lat, lon, lat2, lon2)", "GREAT_CIRCLE_M(lat, lon, lat2, lon2)",
+        ]).unwrap();
+        let row = |turns: f64| {
+            let (lat, lon) = (lat0 + north, lon0 + east + turns * 360.0);
+            json!({"lat": lat, "lon": lon, "lat2": lat0, "lon2": lon0}).as_object().unwrap().clone()
+        };
+        let rows = evaluate(&plan, requested_at(), &[row(0.0), row(1.0), row(-1.0)]);
+        let [x, y, distance] = [0, 1, 2].map(|column| rows[0][column].unwrap());
+        prop_assert!((x.hypot(y) - distance).abs() < 20.0 + 1e-3 * distance, "{} {} {}", x, y, distance);
+        prop_assert!(x * east >= 0.0 && y * north >= 0.0);
+        for other in &rows[1..] {
+            prop_assert!((other[0].unwrap() - x).abs() < 1e-3 && other[1] == rows[0][1]);
+        }
     }
 
     #[test]

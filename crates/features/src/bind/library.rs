@@ -9,14 +9,14 @@ use crate::{
     error::did_you_mean,
     graph::NodeId,
     holidays::{BUILT_IN, Calendar},
-    op::{Cell, Float2, Int2, Op, TableIndex, ZoneIndex},
+    op::{Cell, Op, TableIndex, ZoneIndex},
     pattern::Pattern,
     tables::{Ordinals, intern},
     zones::{ZoneIds, ZoneSet},
 };
 
 /// An argument and its place.
-type Argument = (Bound, Span);
+pub(super) type Argument = (Bound, Span);
 
 impl Binder<'_> {
     pub(super) fn library(
@@ -29,13 +29,10 @@ impl Binder<'_> {
         Ok(Bound::Node(match (kind, arguments) {
             (FunctionKind::Bucket, [x, boundaries @ ..]) => self.bucket(*x, boundaries, context)?,
             (FunctionKind::Clip, [x, low, high]) => return self.clip(*x, *low, *high, context),
-            (FunctionKind::Standardize, [x, mean, sd]) => {
-                let (_, deviation) = (self.number(*mean, context)?, self.number(*sd, context)?);
-                if deviation <= 0.0 {
-                    return Err(self.bad_argument(sd.1, "sd must be above 0", context));
-                }
-                let difference = self.number2(x.0, mean.0, Float2::Subtract, None, x.1, context)?;
-                self.number2(Bound::Node(difference), sd.0, Float2::Divide, None, sd.1, context)?
+            (FunctionKind::Standardize, [x, mean, sd]) => self.standardize(*x, *mean, *sd, context)?,
+            (FunctionKind::Cycle { cosine }, [x, period]) => self.cycle(cosine, *x, *period, context)?,
+            (FunctionKind::Project { east }, [lat, lon, lat0, lon0]) => {
+                self.project(east, [*lat, *lon, *lat0, *lon0], context)?
             }
             (FunctionKind::HashBucket, [x, buckets]) => {
                 let operand = match x.0 {
@@ -57,9 +54,13 @@ impl Binder<'_> {
                 let operands = [x, from, to].map(|(bound, span)| self.coerce(*bound, Type::String, *span, context));
                 self.graph.operator(Op::Replace, operands.into_iter().collect::<Result<_>>()?)
             }
-            (FunctionKind::LocalTime(field), [x, zone]) => {
+            (FunctionKind::MinuteOfWeek, [x, zone]) => {
                 let (timestamp, zone) = self.local(*x, *zone, context)?;
-                self.graph.operator(Op::LocalTime(field, zone), vec![timestamp])
+                self.minute_of_week(timestamp, zone)
+            }
+            (FunctionKind::SecondsOfDay, [x, zone]) => {
+                let (timestamp, zone) = self.local(*x, *zone, context)?;
+                self.seconds_of_day(timestamp, zone)
             }
             (FunctionKind::IsHoliday, [x, zone, calendar]) => {
                 let (timestamp, zone) = self.local(*x, *zone, context)?;
@@ -129,7 +130,7 @@ impl Binder<'_> {
         }
     }
 
-    fn number(&self, argument: Argument, context: &Context<'_>) -> Result<f64> {
+    pub(super) fn number(&self, argument: Argument, context: &Context<'_>) -> Result<f64> {
         match self.constant(argument, "this argument", context)? {
             Value::Float(number) => Ok(number),
             Value::Int(number) => Ok(number as f64),
@@ -177,15 +178,6 @@ impl Binder<'_> {
         let table = self.table(table, x.1, context)?;
         let x = self.float(x.0, x.1, context)?;
         Ok(self.graph.operator(Op::Bucket(table), vec![x]))
-    }
-
-    fn clip(&mut self, x: Argument, low: Argument, high: Argument, context: &Context<'_>) -> Result<Bound> {
-        if self.number(low, context)? > self.number(high, context)? {
-            return Err(self.bad_argument(low.1, "the lower bound is above the upper one", context));
-        }
-        let above = self.number2(x.0, low.0, Float2::Greatest, Some(Int2::Greatest), low.1, context)?;
-        let within = self.number2(Bound::Node(above), high.0, Float2::Least, Some(Int2::Least), high.1, context)?;
-        Ok(Bound::Node(within))
     }
 
     fn ordinal(&mut self, x: Argument, values: &[Argument], context: &Context<'_>) -> Result<NodeId> {
@@ -253,7 +245,7 @@ impl Binder<'_> {
     }
 
     pub(super) fn time_zone(&mut self, name: &str, span: Span, context: &Context<'_>) -> Result<ZoneIndex> {
-        self.graph.tables.time_zone(name).ok_or_else(|| {
+        self.graph.zone(name).ok_or_else(|| {
             let expected = "use a name of the IANA time zone database, such as 'Asia/Tokyo'".to_owned();
             let message = format!("unknown time zone '{name}'");
             self.error_expecting(context, span, "unknown_time_zone", message, Some(expected))

@@ -1,7 +1,6 @@
 //! Functions of instants. Fields of the local time are written `EXTRACT(HOUR FROM requested_at AT TIME ZONE 'Asia/Tokyo')`.
 
-use super::{Function, FunctionKind, cycle};
-use crate::op::{Cycle, TimeField};
+use super::{Function, FunctionKind};
 
 const fn of(
     name: &'static str,
@@ -19,18 +18,18 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "CYCLE_COS",
         "CYCLE_COS(x, period)",
         "float",
-        "Cosine of x on a circle of the period, in x's unit: 1 at 0 and at every whole period. NULL where the period is \
-         not above 0.",
+        "Cosine of x on a circle of the period, in x's unit: 1 at 0 and at every whole period. The period is a constant \
+         above 0.",
         "CYCLE_COS(MINUTE_OF_WEEK(requested_at, 'Asia/Tokyo'), 10080)",
-        cycle(Cycle::Cos),
+        FunctionKind::Cycle { cosine: true },
     ),
     of(
         "CYCLE_SIN",
         "CYCLE_SIN(x, period)",
         "float",
-        "Sine of x on a circle of the period, in x's unit: 1 at a quarter. NULL where the period is not above 0.",
+        "Sine of x on a circle of the period, in x's unit: 1 at a quarter. The period is a constant above 0.",
         "CYCLE_SIN(SECONDS_OF_DAY(requested_at, 'Asia/Tokyo'), 86400)",
-        cycle(Cycle::Sin),
+        FunctionKind::Cycle { cosine: false },
     ),
     of(
         "IS_HOLIDAY",
@@ -49,7 +48,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "int",
         "Local minutes since Monday 00:00 by the clock on the wall, 0..10079.",
         "MINUTE_OF_WEEK(requested_at, 'America/New_York')",
-        FunctionKind::LocalTime(TimeField::MinuteOfWeek),
+        FunctionKind::MinuteOfWeek,
     ),
     of(
         "SECONDS_OF_DAY",
@@ -57,7 +56,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "int",
         "Local seconds since 00:00 by the clock on the wall, 0..86399.",
         "SECONDS_OF_DAY(requested_at, 'America/New_York')",
-        FunctionKind::LocalTime(TimeField::SecondsOfDay),
+        FunctionKind::SecondsOfDay,
     ),
     of(
         "UNIX_SECONDS",

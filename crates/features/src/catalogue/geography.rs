@@ -89,18 +89,18 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "PROJECT_X_M",
         "PROJECT_X_M(lat, lon, lat0, lon0)",
         "float",
-        "Metres east of the origin (lat0, lon0) in the equirectangular projection that is true at lat0; the shorter way round the \
+        "Metres east of the origin (lat0, lon0) in the equirectangular projection that is true at lat0 (lat does not matter); the shorter way round the \
          Earth. Good within about 100 km.",
         "PROJECT_X_M(lat, lon, 35.68, 139.77)",
-        geo(Geo::ProjectX),
+        FunctionKind::Project { east: true },
     ),
     of(
         "PROJECT_Y_M",
         "PROJECT_Y_M(lat, lon, lat0, lon0)",
         "float",
-        "Metres north of the origin in the same projection.",
+        "Metres north of the origin in the same projection; the longitudes do not matter.",
         "PROJECT_Y_M(lat, lon, 35.68, 139.77)",
-        geo(Geo::ProjectY),
+        FunctionKind::Project { east: false },
     ),
     of(
         "ZONE_OF",

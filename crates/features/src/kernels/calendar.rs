@@ -2,15 +2,14 @@
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::{invalidate, strict};
+use super::strict;
 use crate::{
     column::{Column, Values, View},
-    holidays::Calendar,
     op::TimeField,
 };
 
-const MICROS_PER_SECOND: i64 = 1_000_000;
-const SECONDS_PER_DAY: i64 = 86_400;
+pub(super) const MICROS_PER_SECOND: i64 = 1_000_000;
+pub(super) const SECONDS_PER_DAY: i64 = 86_400;
 
 /// A time zone with its offsets spread out, so that a row costs a comparison and not a rule look-up.
 #[derive(Debug, Clone)]
@@ -43,7 +42,7 @@ impl Zone {
     }
 
     /// The offset from UTC in seconds at `second`, and the seconds `from..until` over which it holds.
-    fn offset_at(&self, second: i64) -> (i64, std::ops::Range<i64>) {
+    pub(super) fn offset_at(&self, second: i64) -> (i64, std::ops::Range<i64>) {
         let after = self.offsets.partition_point(|(start, _)| *start <= second);
         if after == 0 || second >= self.end_s {
             let timestamp = Timestamp::from_second(second).unwrap_or_default();
@@ -68,34 +67,6 @@ pub(super) fn local_time(field: TimeField, zone: &Zone, x: &View<'_>, result: &m
     }));
 }
 
-/// Whether the local date is in the calendar. Rows of one day cost one search.
-pub(super) fn holiday(zone: &Zone, calendar: &Calendar, x: &View<'_>, result: &mut Column) {
-    strict(&[x], result);
-    let Values::Bool(values) = &mut result.values else { return };
-    let (mut offset, mut holds) = (0, 0..0);
-    let mut known: Option<(i64, Option<bool>)> = None;
-    let mut outside = Vec::new();
-    values.extend(x.ints().iter().enumerate().map(|(row, micros)| {
-        let second = micros.div_euclid(MICROS_PER_SECOND);
-        if !holds.contains(&second) {
-            (offset, holds) = zone.offset_at(second);
-        }
-        let day = (second + offset).div_euclid(SECONDS_PER_DAY);
-        let is_holiday = match known {
-            Some((known, is_holiday)) if known == day => is_holiday,
-            _ => calendar.is_holiday(day),
-        };
-        known = Some((day, is_holiday));
-        if is_holiday.is_none() {
-            outside.push(row);
-        }
-        is_holiday.unwrap_or_default()
-    }));
-    if !outside.is_empty() {
-        invalidate(x.ints().len(), result, |row| outside.binary_search(&row).is_ok());
-    }
-}
-
 fn field_of(field: TimeField, local_s: i64) -> i64 {
     let (day, second) = (local_s.div_euclid(SECONDS_PER_DAY), local_s.rem_euclid(SECONDS_PER_DAY));
     match field {
@@ -105,8 +76,6 @@ fn field_of(field: TimeField, local_s: i64) -> i64 {
         // 1970-01-01 was a Thursday.
         TimeField::IsoDayOfWeek => (day + 3).rem_euclid(7) + 1,
         TimeField::DayOfWeek => (day + 4).rem_euclid(7) + 1,
-        TimeField::MinuteOfWeek => (day + 3).rem_euclid(7) * 1440 + second / 60,
-        TimeField::SecondsOfDay => second,
         TimeField::Year => civil(day).0,
         TimeField::Month => civil(day).1,
         TimeField::Quarter => (civil(day).1 + 2) / 3,
@@ -169,10 +138,6 @@ mod tests {
             prop_assert_eq!(of(TimeField::Minute), i64::from(local.minute()));
             prop_assert_eq!(of(TimeField::Second), i64::from(local.second()));
             prop_assert_eq!(of(TimeField::IsoDayOfWeek), i64::from(local.weekday().to_monday_one_offset()));
-            let of_day = i64::from(local.hour()) * 3600 + i64::from(local.minute()) * 60 + i64::from(local.second());
-            prop_assert_eq!(of(TimeField::SecondsOfDay), of_day);
-            let days = i64::from(local.weekday().to_monday_zero_offset());
-            prop_assert_eq!(of(TimeField::MinuteOfWeek), days * 1440 + of_day / 60);
             prop_assert_eq!(of(TimeField::DayOfWeek), i64::from(local.weekday().to_sunday_one_offset()));
         }
     }

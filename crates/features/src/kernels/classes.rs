@@ -1,25 +1,12 @@
-//! Numbers and texts in classes: buckets, ordinals, hashes; and values on a circle.
+//! Numbers and texts in classes: buckets, ordinals, hashes.
 
-use libm::{cos, fmod, sin};
 use twox_hash::XxHash64;
 
-use super::{float::null_where_not_finite, invalidate, strict};
+use super::{invalidate, strict};
 use crate::{
     column::{Column, Values, View, ViewValues},
-    op::Cycle,
     tables::Ordinals,
 };
-
-/// The remainder is exact, so that a whole period more gives the same bits.
-pub(super) fn cycle(function: Cycle, x: &View<'_>, period: &View<'_>, result: &mut Column) {
-    strict(&[x, period], result);
-    let Values::Float(values) = &mut result.values else { return };
-    let function = if function == Cycle::Sin { sin } else { cos };
-    values.extend(x.floats().iter().zip(period.floats()).map(|(&x, &period)| {
-        if period > 0.0 { function(std::f64::consts::TAU * (fmod(x, period) / period)) } else { f64::NAN }
-    }));
-    null_where_not_finite(result);
-}
 
 pub(super) fn bucket(boundaries: &[f64], x: &View<'_>, result: &mut Column) {
     strict(&[x], result);

@@ -18,12 +18,10 @@ pub(super) fn geo(function: Geo, points: [&View<'_>; 4], result: &mut Column) {
     strict(&points, result);
     let [lat1, lon1, lat2, lon2] = points.map(View::floats);
     let Values::Float(values) = &mut result.values else { return };
-    let compute: fn(f64, f64, f64, f64) -> f64 = match function {
+    let compute = match function {
         Geo::GreatCircle => great_circle_m,
         Geo::Manhattan => manhattan_m,
         Geo::Bearing => bearing_deg,
-        Geo::ProjectX => project_x_m,
-        Geo::ProjectY => |lat, _, lat0, _| EARTH_RADIUS_M * ((lat - lat0) * RADIANS_PER_DEGREE),
     };
     values.extend(lat1.iter().zip(lon1).zip(lat2.iter().zip(lon2)).map(|((&a, &b), (&c, &d))| compute(a, b, c, d)));
     null_where_not_finite(result);
@@ -47,16 +45,6 @@ fn manhattan_m(lat1: f64, lon1: f64, lat2: f64, lon2: f64) -> f64 {
         lon = 360.0 - lon;
     }
     EARTH_RADIUS_M * RADIANS_PER_DEGREE * ((lat2 - lat1).abs() + lon.abs() * cos(mean_lat))
-}
-
-/// Equirectangular projection with the standard parallel `lat0` (Snyder, "Map Projections", equations 12-1 and 12-2).
-fn project_x_m(_lat: f64, lon: f64, lat0: f64, lon0: f64) -> f64 {
-    let mut lon = lon - lon0;
-    // The shorter way round; what is in range already keeps its bits.
-    if !(-180.0..180.0).contains(&lon) {
-        lon -= 360.0 * ((lon + 180.0) / 360.0).floor();
-    }
-    EARTH_RADIUS_M * (lon * RADIANS_PER_DEGREE) * cos(lat0 * RADIANS_PER_DEGREE)
 }
 
 fn bearing_deg(lat1: f64, lon1: f64, lat2: f64, lon2: f64) -> f64 {
@@ -86,20 +74,5 @@ mod tests {
         for (lat, lon, bearing) in bearings {
             assert!((bearing_deg(0.0, 0.0, lat, lon) - bearing).abs() < 1e-9, "{lat} {lon}");
         }
-    }
-
-    /// Near the origin, the projection's Pythagoras is the great circle, and its axes point east and north.
-    #[test]
-    fn projections_are_true_near_the_origin() {
-        let (lat0, lon0) = (35.681, 139.767);
-        for (lat, lon) in [(35.69, 139.70), (35.60, 139.80), (35.681, 139.8), (35.7, 139.767)] {
-            let x = project_x_m(lat, lon, lat0, lon0);
-            let y = EARTH_RADIUS_M * ((lat - lat0) * RADIANS_PER_DEGREE);
-            assert!(((x * x + y * y).sqrt() / great_circle_m(lat0, lon0, lat, lon) - 1.0).abs() < 1e-3, "{lat} {lon}");
-            assert_eq!((x > 0.0, y > 0.0), (lon > lon0, lat > lat0));
-        }
-        let across = project_x_m(0.0, -179.5, 0.0, 179.5);
-        assert!((across - 111_195.08).abs() < 0.1, "{across}");
-        assert!((project_x_m(0.0, 179.5, 0.0, -179.5) + across).abs() < 1e-6);
     }
 }

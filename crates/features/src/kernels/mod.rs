@@ -5,6 +5,7 @@ mod cells;
 mod classes;
 mod float;
 mod geo;
+mod holiday;
 mod logic;
 mod lookup;
 mod text;
@@ -46,13 +47,12 @@ pub(crate) fn compute(op: Op, operands: &[View<'_>], rows: usize, tables: &Table
         (Op::Substring, [x, start, length]) => text::substring(x, start, length, rows, result),
         (Op::Replace, [x, from, to]) => text::replace(x, from, to, rows, result),
         (Op::Like(pattern), [x]) => text::like(&tables.patterns[usize::from(pattern)], x, rows, result),
-        (Op::Cycle(function), [x, period]) => classes::cycle(function, x, period, result),
         (Op::Bucket(table), [x]) => classes::bucket(&tables.boundaries[usize::from(table)], x, result),
         (Op::Ordinal(table), [x]) => classes::ordinal(&tables.ordinals[usize::from(table)], x, rows, result),
         (Op::HashBucket(buckets), [x]) => classes::hash_bucket(buckets, x, rows, result),
         (Op::Holiday(zone, calendar), [x]) => {
             let (zone, calendar) = (usize::from(zone), usize::from(calendar));
-            calendar::holiday(&tables.time_zones[zone], &tables.calendars[calendar], x, result);
+            holiday::is_holiday(&tables.time_zones[zone], &tables.calendars[calendar], x, result);
         }
         (Op::Cell(cell), [lat, lon]) => cells::cell(cell, lat, lon, result),
         (Op::GeohashText(precision), [lat, lon]) => cells::geohash_text(precision, lat, lon, result),
