@@ -264,12 +264,25 @@ fn texts_and_booleans_can_be_keys() {
     assert_eq!(found, [2.0, 3.0, -1.0, -1.0, 1.0]);
 }
 
-/// Every function's example as an output, and what the examples leave out.
-fn every_function() -> Plan {
+/// Every function's example, and what the examples leave out.
+fn every_expression() -> Vec<String> {
     let more =
         ["name LIKE '%a_'", "HASH_BUCKET(n, 97)", "LOOKUP('zone_pair', n, n, 'trips', NULL)"].map(ToOwned::to_owned);
-    let expressions: Vec<String> = functions().flat_map(example_expressions).chain(more).collect();
-    compile(&expressions.iter().map(String::as_str).collect::<Vec<_>>()).unwrap()
+    functions().flat_map(example_expressions).chain(more).collect()
+}
+
+/// One by one, in any split, or all at once: the same bits.
+fn check_batches(plan: &Plan, requested_at: Timestamp, rows: &[Inputs], split: usize) -> Result<(), TestCaseError> {
+    let bits = |rows: &[Inputs]| -> Vec<Vec<Option<u64>>> {
+        let rows = evaluate(plan, requested_at, rows);
+        rows.into_iter().map(|row| row.into_iter().map(|value| value.map(f64::to_bits)).collect()).collect()
+    };
+    let whole = bits(rows);
+    let parts = |size: usize| rows.chunks(size).flat_map(bits).collect::<Vec<_>>();
+    prop_assert_eq!(&parts(1), &whole);
+    prop_assert_eq!(&parts(split), &whole);
+    prop_assert!(whole.iter().flatten().flatten().all(|bits| f64::from_bits(*bits).is_finite()));
+    Ok(())
 }
 
 #[test]
@@ -306,20 +319,21 @@ fn row() -> impl Strategy<Value = Inputs> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
-    /// One by one, in any split, or all at once: the same bits, of every function.
+    /// Every function in one plan.
     #[test]
     fn a_row_is_a_batch_of_one(rows in prop::collection::vec(row(), 1..600), split in 1usize..600, second in 0i64..4_000_000_000) {
-        let plan = every_function();
-        let requested_at = Timestamp::from_second(second).unwrap();
-        let bits = |rows: &[Inputs]| -> Vec<Vec<Option<u64>>> {
-            let rows = evaluate(&plan, requested_at, rows);
-            rows.into_iter().map(|row| row.into_iter().map(|value| value.map(f64::to_bits)).collect()).collect()
-        };
-        let whole = bits(&rows);
-        let parts = |size: usize| rows.chunks(size).flat_map(&bits).collect::<Vec<_>>();
-        prop_assert_eq!(&parts(1), &whole);
-        prop_assert_eq!(&parts(split), &whole);
-        prop_assert!(whole.iter().flatten().flatten().all(|bits| f64::from_bits(*bits).is_finite()));
+        let expressions = every_expression();
+        let plan = compile(&expressions.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+        check_batches(&plan, Timestamp::from_second(second).unwrap(), &rows, split)?;
+    }
+
+    /// Each function in a plan of its own, which may be computed in another way.
+    #[test]
+    fn a_row_is_a_batch_of_one_for_each_function(rows in prop::collection::vec(row(), 1..20), split in 1usize..20, second in 0i64..4_000_000_000) {
+        for expression in every_expression() {
+            let plan = compile(&[&expression]).unwrap();
+            check_batches(&plan, Timestamp::from_second(second).unwrap(), &rows, split)?;
+        }
     }
 }
 

@@ -52,8 +52,17 @@ pub(super) fn value(table: &LookupTable, column: usize, x: &View<'_>, result: &m
             values.extend(rows.iter().map(|&row| source.get(row as usize).copied().unwrap_or(0)));
         }
         (Values::Float(values), LookupValues::Float(source)) => {
-            values.extend(rows.iter().map(|&row| source.get(row as usize).copied().unwrap_or(0.0)));
-            super::float::null_where_not_finite(result);
+            let mut nulls = Vec::new();
+            values.extend(rows.iter().enumerate().map(|(row, &of)| match source.get(of as usize) {
+                Some(value) if !value.is_nan() => *value,
+                _ => {
+                    nulls.push(row);
+                    0.0
+                }
+            }));
+            if !nulls.is_empty() {
+                invalidate(rows.len(), result, |row| nulls.binary_search(&row).is_ok());
+            }
         }
         _ => {}
     }
