@@ -1,38 +1,36 @@
 //! SQL expressions into the typed graph.
 
+mod call;
+mod compose;
+mod library;
+mod syntax;
+mod typing;
+
 use std::{collections::HashMap, ops::Range};
 
 use sqlparser::{
     ast::{
-        BinaryOperator, CastKind, CeilFloorKind, DataType, DateTimeField, Expr, Function as SqlFunction, FunctionArg,
-        FunctionArgExpr, FunctionArguments, InTarget, Spanned as _, TypedString, UnaryOperator, Value as SqlValue,
+        BinaryOperator, CastKind, CeilFloorKind, DataType, DateTimeField, Expr, InTarget, TypedString, UnaryOperator,
+        Value as SqlValue,
     },
-    dialect::GenericDialect,
-    keywords::Keyword,
-    parser::Parser,
-    tokenizer::{Span, Token, Tokenizer},
+    tokenizer::Span,
 };
 
+pub(crate) use self::syntax::canonical;
+use self::syntax::place;
 use crate::{
-    FeatureError, Type, Value,
-    catalogue::{self, FunctionKind},
+    FeatureError, Resources, Type, Value,
     error::did_you_mean,
     graph::{Graph, NodeId},
-    op::{Compared, Comparison, Float1, Float2, Int1, Int2, Op, TimeField},
+    op::{Comparison, Float1, Float2, Int1, Int2, Op},
     spec::{Scope, Source, Spec},
 };
-
-/// Longer expressions are refused: they are generated, or an attack.
-const MAX_EXPRESSION_BYTES: usize = 16 * 1024;
-/// A chain of operators (`a + b + c …`) is a tree as deep as it is long, and trees are walked by recursion.
-const MAX_OPERATORS: usize = 400;
-/// sqlparser's own limit on nesting.
-const MAX_NESTING: usize = 50;
 
 /// Binds the expressions of one spec.
 pub(crate) struct Binder<'a> {
     source: &'a Source<'a>,
     spec: &'a Spec,
+    resources: &'a Resources,
     pub(crate) graph: Graph,
     features: HashMap<&'a str, FeatureState>,
 }
@@ -63,8 +61,8 @@ enum Bound {
 type Result<T> = std::result::Result<T, FeatureError>;
 
 impl<'a> Binder<'a> {
-    pub(crate) fn new(source: &'a Source<'a>, spec: &'a Spec) -> Self {
-        Self { source, spec, graph: Graph::default(), features: HashMap::new() }
+    pub(crate) fn new(source: &'a Source<'a>, spec: &'a Spec, resources: &'a Resources) -> Self {
+        Self { source, spec, resources, graph: Graph::default(), features: HashMap::new() }
     }
 
     /// A feature or an input, by its name.
@@ -114,43 +112,6 @@ impl<'a> Binder<'a> {
         let message = message.as_ref();
         let location = self.source.inside(&context.span, span.start.line, span.start.column);
         FeatureError::Spec { location, reason, message: format!("{}: {message}", context.what), expected }
-    }
-
-    fn parse(&self, text: &str, context: &Context<'_>) -> Result<Expr> {
-        if text.len() > MAX_EXPRESSION_BYTES {
-            let message = format!("the expression has {} bytes; at most {MAX_EXPRESSION_BYTES} are taken", text.len());
-            return Err(self.error(context, Span::empty(), "expression_too_long", message));
-        }
-        let syntax = |message: String| {
-            // sqlparser appends " at Line: 1, Column: 7".
-            let (message, place) = message.split_once(" at Line: ").unwrap_or((&message, ""));
-            let mut numbers = place.split(", Column: ").filter_map(|number| number.trim().parse::<u64>().ok());
-            let (line, column) = (numbers.next().unwrap_or(1), numbers.next().unwrap_or(1));
-            FeatureError::Spec {
-                location: self.source.inside(&context.span, line, column),
-                reason: "syntax",
-                message: format!("{}: {}", context.what, message.trim_start_matches("sql parser error: ")),
-                expected: None,
-            }
-        };
-        let dialect = GenericDialect {};
-        let tokens = Tokenizer::new(&dialect, text)
-            .tokenize_with_location()
-            .map_err(|error| syntax(format!("sql parser error: {error}")))?;
-        let operators = tokens.iter().filter(|token| deepens(&token.token)).count();
-        if operators > MAX_OPERATORS {
-            let message = format!("the expression has {operators} operators; at most {MAX_OPERATORS} are taken");
-            let expected = "name its parts as features of their own, or use IN".to_owned();
-            return Err(self.error_expecting(context, Span::empty(), "expression_too_long", message, Some(expected)));
-        }
-        let mut parser = Parser::new(&dialect).with_recursion_limit(MAX_NESTING).with_tokens_with_locations(tokens);
-        let expression = parser.parse_expr().map_err(|error| syntax(error.to_string()))?;
-        let rest = parser.next_token();
-        if rest.token != Token::EOF {
-            let message = format!("`{}` is left over after the expression", rest.token);
-            return Err(self.error(context, rest.span, "syntax", message));
-        }
-        Ok(expression)
     }
 
     fn name(&mut self, name: &str, context: &Context<'_>) -> Result<Option<NodeId>> {
@@ -280,6 +241,20 @@ impl<'a> Binder<'a> {
                 let text = self.coerce(text, Type::String, place(expr), context)?;
                 self.graph.operator(Op::Text1(crate::op::Text1::Trim), vec![text])
             }
+            Expr::Substring { expr, substring_from: Some(start), substring_for: length, special, .. } => {
+                if !special {
+                    return Err(self.unsupported("SUBSTRING(text FROM start FOR length)", span, context));
+                }
+                let mut arguments = vec![(self.bind(expr, context)?, span)];
+                for argument in std::iter::once(start).chain(length) {
+                    arguments.push((self.bind(argument, context)?, place(argument)));
+                }
+                self.substring(&arguments, span, context)?
+            }
+            Expr::Like { negated, any: false, expr, pattern, escape_char: None } => {
+                let like = self.like(expr, pattern, context)?;
+                self.negate_if(*negated, like)
+            }
             Expr::Function(function) => return self.call(function, span, context),
             other => return Err(self.unsupported(&format!("`{other}`"), span, context)),
         }))
@@ -287,7 +262,7 @@ impl<'a> Binder<'a> {
 
     fn unsupported(&self, what: &str, span: Span, context: &Context<'_>) -> FeatureError {
         let expected =
-            "scalar expressions only: arithmetic, comparison, AND/OR/NOT, CASE, CAST, BETWEEN, IN, EXTRACT, \
+            "scalar expressions only: arithmetic, comparison, AND/OR/NOT, CASE, CAST, BETWEEN, IN, LIKE, EXTRACT, \
                         and the functions of the reference"
                 .to_owned();
         self.error_expecting(context, span, "unsupported", format!("{what} is not supported"), Some(expected))
@@ -390,122 +365,6 @@ impl<'a> Binder<'a> {
         }
     }
 
-    /// Integer arithmetic where both are integers (and there is such), else float.
-    fn number2(
-        &mut self,
-        left: Bound,
-        right: Bound,
-        float: Float2,
-        int: Option<Int2>,
-        span: Span,
-        context: &Context<'_>,
-    ) -> Result<NodeId> {
-        if let Some(int) = int
-            && self.is_int(left)
-            && self.is_int(right)
-        {
-            let left = self.coerce(left, Type::Int, span, context)?;
-            let right = self.coerce(right, Type::Int, span, context)?;
-            return Ok(self.graph.operator(Op::Int2(int), vec![left, right]));
-        }
-        let (left, right) = (self.float(left, span, context)?, self.float(right, span, context)?);
-        Ok(self.graph.operator(Op::Float2(float), vec![left, right]))
-    }
-
-    fn number1(
-        &mut self,
-        operand: Bound,
-        float: Float1,
-        int: Int1,
-        span: Span,
-        context: &Context<'_>,
-    ) -> Result<NodeId> {
-        if let Bound::Node(node) = operand
-            && self.graph.type_of(node) == Type::Int
-        {
-            return Ok(self.graph.operator(Op::Int1(int), vec![node]));
-        }
-        let operand = self.float(operand, span, context)?;
-        Ok(self.graph.operator(Op::Float1(float), vec![operand]))
-    }
-
-    fn is_int(&self, bound: Bound) -> bool {
-        matches!(bound, Bound::Node(node) if self.graph.type_of(node) == Type::Int)
-    }
-
-    fn float1(&mut self, function: Float1, operand: &Expr, context: &Context<'_>) -> Result<NodeId> {
-        let bound = self.bind(operand, context)?;
-        let operand = self.float(bound, place(operand), context)?;
-        Ok(self.graph.operator(Op::Float1(function), vec![operand]))
-    }
-
-    /// As a float: integers and booleans are converted (the model's columns are all numbers).
-    fn float(&mut self, bound: Bound, span: Span, context: &Context<'_>) -> Result<NodeId> {
-        match bound {
-            Bound::Node(node) if matches!(self.graph.type_of(node), Type::Int | Type::Bool) => {
-                let from = self.graph.type_of(node);
-                Ok(self.graph.operator(Op::Cast(from, Type::Float), vec![node]))
-            }
-            _ => self.coerce(bound, Type::Float, span, context),
-        }
-    }
-
-    /// As type `to`: a NULL takes it, an integer becomes a float, anything else must have it already.
-    fn coerce(&mut self, bound: Bound, to: Type, span: Span, context: &Context<'_>) -> Result<NodeId> {
-        let node = match bound {
-            Bound::Null => return Ok(self.graph.constant(Value::Null(to))),
-            Bound::Node(node) => node,
-        };
-        match (self.graph.type_of(node), to) {
-            (from, to) if from == to => Ok(node),
-            (Type::Int, Type::Float) => Ok(self.graph.operator(Op::Cast(Type::Int, Type::Float), vec![node])),
-            (from, to) => {
-                let message = format!("a {to} is needed here, this is a {from}");
-                Err(self.error(context, span, "type_mismatch", message))
-            }
-        }
-    }
-
-    /// The type that both can have.
-    fn common(&mut self, left: Bound, right: Bound, span: Span, context: &Context<'_>) -> Result<Type> {
-        let of = |bound: Bound| match bound {
-            Bound::Node(node) => Some(self.graph.type_of(node)),
-            Bound::Null => None,
-        };
-        match (of(left), of(right)) {
-            (Some(one), None) | (None, Some(one)) => Ok(one),
-            (Some(left), Some(right)) if left == right => Ok(left),
-            (Some(Type::Int), Some(Type::Float)) | (Some(Type::Float), Some(Type::Int)) | (None, None) => {
-                Ok(Type::Float)
-            }
-            (Some(left), Some(right)) => {
-                let message = format!("a {left} and a {right} have no common type");
-                let expected = "use CAST to make them one".to_owned();
-                Err(self.error_expecting(context, span, "type_mismatch", message, Some(expected)))
-            }
-        }
-    }
-
-    fn compare(
-        &mut self,
-        comparison: Comparison,
-        left: Bound,
-        right: Bound,
-        span: Span,
-        context: &Context<'_>,
-    ) -> Result<NodeId> {
-        let common = self.common(left, right, span, context)?;
-        let left = self.coerce(left, common, span, context)?;
-        let right = self.coerce(right, common, span, context)?;
-        let compared = match common {
-            Type::Float => Compared::Float,
-            Type::Int | Type::Timestamp => Compared::Int,
-            Type::Bool => Compared::Bool,
-            Type::String => Compared::Text,
-        };
-        Ok(self.graph.operator(Op::Compare(comparison, compared), vec![left, right]))
-    }
-
     fn negate_if(&mut self, negated: bool, node: NodeId) -> NodeId {
         if negated { self.graph.operator(Op::Not, vec![node]) } else { node }
     }
@@ -526,282 +385,4 @@ impl<'a> Binder<'a> {
         let known = self.graph.operator(Op::Coalesce(Type::Bool), vec![node, otherwise]);
         Ok(self.negate_if(negated, known))
     }
-
-    fn case(
-        &mut self,
-        branches: Vec<(NodeId, Bound)>,
-        otherwise: Bound,
-        span: Span,
-        context: &Context<'_>,
-    ) -> Result<Bound> {
-        let mut common_bound = otherwise;
-        for &(_, result) in &branches {
-            let common = self.common(common_bound, result, span, context)?;
-            if !matches!((common_bound, result), (Bound::Null, Bound::Null)) {
-                common_bound = Bound::Node(self.graph.constant(Value::Null(common)));
-            }
-        }
-        let Bound::Node(of) = common_bound else { return Ok(Bound::Null) };
-        let of = self.graph.type_of(of);
-        let mut chosen = self.coerce(otherwise, of, span, context)?;
-        for (condition, result) in branches.into_iter().rev() {
-            let result = self.coerce(result, of, span, context)?;
-            chosen = self.graph.operator(Op::Select(of), vec![condition, result, chosen]);
-        }
-        Ok(Bound::Node(chosen))
-    }
-
-    fn data_type(&self, data_type: &DataType, span: Span, context: &Context<'_>) -> Result<Type> {
-        Ok(match data_type {
-            DataType::Float64
-            | DataType::Double(_)
-            | DataType::DoublePrecision
-            | DataType::Real
-            | DataType::Float(_) => Type::Float,
-            DataType::Int64 | DataType::Int(_) | DataType::Integer(_) | DataType::BigInt(_) => Type::Int,
-            DataType::Bool | DataType::Boolean => Type::Bool,
-            DataType::String(_) | DataType::Text | DataType::Varchar(_) => Type::String,
-            other => {
-                let expected = "FLOAT64, INT64, BOOL and STRING can be cast to".to_owned();
-                let message = format!("cannot cast to {other}");
-                return Err(self.error_expecting(context, span, "unsupported", message, Some(expected)));
-            }
-        })
-    }
-
-    fn cast(&mut self, node: NodeId, to: Type, span: Span, context: &Context<'_>) -> Result<NodeId> {
-        let from = self.graph.type_of(node);
-        if from == to {
-            return Ok(node);
-        }
-        if from == Type::Timestamp {
-            let expected = "use EXTRACT or UNIX_SECONDS".to_owned();
-            let message = format!("a timestamp cannot be cast to {to}");
-            return Err(self.error_expecting(context, span, "type_mismatch", message, Some(expected)));
-        }
-        Ok(self.graph.operator(Op::Cast(from, to), vec![node]))
-    }
-
-    fn extract(&mut self, field: &DateTimeField, from: &Expr, span: Span, context: &Context<'_>) -> Result<NodeId> {
-        let (timestamp, zone) = match from {
-            Expr::AtTimeZone { timestamp, time_zone } => {
-                let Expr::Value(value) = time_zone.as_ref() else {
-                    return Err(self.unsupported("a time zone that is not a text literal", span, context));
-                };
-                (timestamp.as_ref(), value.value.clone().into_string().unwrap_or_default())
-            }
-            other => (other, "UTC".to_owned()),
-        };
-        let field = match field {
-            DateTimeField::Year => TimeField::Year,
-            DateTimeField::Quarter => TimeField::Quarter,
-            DateTimeField::Month => TimeField::Month,
-            DateTimeField::Day => TimeField::Day,
-            DateTimeField::DayOfYear | DateTimeField::Doy => TimeField::DayOfYear,
-            DateTimeField::Hour => TimeField::Hour,
-            DateTimeField::Minute => TimeField::Minute,
-            DateTimeField::Second => TimeField::Second,
-            DateTimeField::DayOfWeek => TimeField::DayOfWeek,
-            DateTimeField::Isodow => TimeField::IsoDayOfWeek,
-            other => {
-                let expected = "YEAR, QUARTER, MONTH, DAY, DAYOFYEAR, HOUR, MINUTE, SECOND, DAYOFWEEK (Sunday 1) and \
-                                ISODOW (Monday 1) can be extracted"
-                    .to_owned();
-                let message = format!("cannot extract {other}");
-                return Err(self.error_expecting(context, span, "unsupported", message, Some(expected)));
-            }
-        };
-        let bound = self.bind(timestamp, context)?;
-        let node = self.coerce(bound, Type::Timestamp, place(timestamp), context)?;
-        let Some(zone) = self.graph.zone(&zone) else {
-            let expected = "use a name of the IANA time zone database, such as 'Asia/Tokyo'".to_owned();
-            let message = format!("unknown time zone '{zone}'");
-            return Err(self.error_expecting(context, place(from), "unknown_time_zone", message, Some(expected)));
-        };
-        Ok(self.graph.operator(Op::LocalTime(field, zone), vec![node]))
-    }
-
-    fn call(&mut self, call: &SqlFunction, span: Span, context: &Context<'_>) -> Result<Bound> {
-        let name = call.name.to_string();
-        let Some(function) = catalogue::find(&name) else {
-            let known = catalogue::FUNCTIONS.iter().map(|function| function.name);
-            let expected = did_you_mean(&name, known, "functions");
-            let message = format!("unknown function `{name}`");
-            return Err(self.error_expecting(context, span, "unknown_function", message, Some(expected)));
-        };
-        let mut arguments = Vec::new();
-        let plain = call.over.is_none() && call.filter.is_none() && call.within_group.is_empty();
-        match &call.args {
-            FunctionArguments::List(list) if plain && list.clauses.is_empty() && list.duplicate_treatment.is_none() => {
-                for argument in &list.args {
-                    let FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)) = argument else {
-                        return Err(self.unsupported(&format!("the argument `{argument}`"), span, context));
-                    };
-                    arguments.push((self.bind(argument, context)?, place(argument)));
-                }
-            }
-            FunctionArguments::None => {}
-            _ => return Err(self.unsupported("this form of a function call", span, context)),
-        }
-        self.apply(function, &arguments, span, context)
-    }
-
-    fn apply(
-        &mut self,
-        function: &catalogue::Function,
-        arguments: &[(Bound, Span)],
-        span: Span,
-        context: &Context<'_>,
-    ) -> Result<Bound> {
-        let (least, most) = match function.kind {
-            FunctionKind::Plain { count, .. } => (count, count),
-            FunctionKind::Pi => (0, 0),
-            FunctionKind::Numeric(_) | FunctionKind::UnixSeconds => (1, 1),
-            FunctionKind::Modulo
-            | FunctionKind::IntegerDivide
-            | FunctionKind::SafeDivide
-            | FunctionKind::Power
-            | FunctionKind::Atan2
-            | FunctionKind::NullIf => (2, 2),
-            FunctionKind::If => (3, 3),
-            FunctionKind::Extreme { .. } | FunctionKind::Coalesce | FunctionKind::Concat => (1, usize::MAX),
-        };
-        if arguments.len() < least || arguments.len() > most {
-            let message = format!("{} takes another number of arguments than {}", function.name, arguments.len());
-            let expected = format!("write {}", function.signature);
-            return Err(self.error_expecting(context, span, "argument_count", message, Some(expected)));
-        }
-        let bound = |index: usize| arguments.get(index).map_or((Bound::Null, span), |argument| *argument);
-        let ((first, first_span), (second, _)) = (bound(0), bound(1));
-        Ok(Bound::Node(match function.kind {
-            FunctionKind::Plain { op, argument, .. } => {
-                let mut operands = Vec::with_capacity(arguments.len());
-                for &(bound, span) in arguments {
-                    operands.push(if argument == Type::Float {
-                        self.float(bound, span, context)?
-                    } else {
-                        self.coerce(bound, argument, span, context)?
-                    });
-                }
-                self.graph.operator(op, operands)
-            }
-            FunctionKind::Numeric(float) => {
-                let int = if float == Float1::Sign { Int1::Sign } else { Int1::Abs };
-                self.number1(first, float, int, first_span, context)?
-            }
-            FunctionKind::Extreme { greatest } => {
-                let (float, int) =
-                    if greatest { (Float2::Greatest, Int2::Greatest) } else { (Float2::Least, Int2::Least) };
-                let mut extreme = first;
-                for &(argument, span) in arguments.get(1..).unwrap_or_default() {
-                    extreme = Bound::Node(self.number2(extreme, argument, float, Some(int), span, context)?);
-                }
-                return Ok(extreme);
-            }
-            FunctionKind::Modulo => self.number2(first, second, Float2::Modulo, Some(Int2::Modulo), span, context)?,
-            FunctionKind::IntegerDivide => {
-                let left = self.coerce(first, Type::Int, span, context)?;
-                let right = self.coerce(second, Type::Int, span, context)?;
-                self.graph.operator(Op::Int2(Int2::Divide), vec![left, right])
-            }
-            FunctionKind::SafeDivide => self.number2(first, second, Float2::Divide, None, span, context)?,
-            FunctionKind::Power => self.number2(first, second, Float2::Power, None, span, context)?,
-            FunctionKind::Atan2 => self.number2(first, second, Float2::Atan2, None, span, context)?,
-            FunctionKind::Pi => self.graph.constant(Value::Float(std::f64::consts::PI)),
-            FunctionKind::Coalesce => {
-                let mut chosen = first;
-                for &(argument, span) in arguments.get(1..).unwrap_or_default() {
-                    let common = self.common(chosen, argument, span, context)?;
-                    let left = self.coerce(chosen, common, span, context)?;
-                    let right = self.coerce(argument, common, span, context)?;
-                    chosen = Bound::Node(self.graph.operator(Op::Coalesce(common), vec![left, right]));
-                }
-                return Ok(chosen);
-            }
-            FunctionKind::NullIf => {
-                let equal = self.compare(Comparison::Equal, first, second, span, context)?;
-                return self.case(vec![(equal, Bound::Null)], first, span, context);
-            }
-            FunctionKind::If => {
-                let condition = self.coerce(first, Type::Bool, first_span, context)?;
-                return self.case(vec![(condition, second)], bound(2).0, span, context);
-            }
-            FunctionKind::UnixSeconds => {
-                let micros = self.coerce(first, Type::Timestamp, first_span, context)?;
-                let micros = self.graph.operator(Op::Cast(Type::Timestamp, Type::Int), vec![micros]);
-                // Rounded down, also before 1970: (m - (m mod 10^6 + 10^6) mod 10^6) / 10^6.
-                let second = self.graph.constant(Value::Int(1_000_000));
-                let rest = self.graph.operator(Op::Int2(Int2::Modulo), vec![micros, second]);
-                let rest = self.graph.operator(Op::Int2(Int2::Add), vec![rest, second]);
-                let rest = self.graph.operator(Op::Int2(Int2::Modulo), vec![rest, second]);
-                let whole = self.graph.operator(Op::Int2(Int2::Subtract), vec![micros, rest]);
-                self.graph.operator(Op::Int2(Int2::Divide), vec![whole, second])
-            }
-            FunctionKind::Concat => {
-                let mut text = self.coerce(first, Type::String, first_span, context)?;
-                for &(argument, span) in arguments.get(1..).unwrap_or_default() {
-                    let argument = self.coerce(argument, Type::String, span, context)?;
-                    text = self.graph.operator(Op::Concat, vec![text, argument]);
-                }
-                text
-            }
-        }))
-    }
-}
-
-/// Where an expression begins. Not sqlparser's span, which visits the whole tree, by recursion, at every call.
-fn place(expression: &Expr) -> Span {
-    let mut expression = expression;
-    loop {
-        expression = match expression {
-            Expr::BinaryOp { left, .. } => left,
-            Expr::Nested(inner)
-            | Expr::UnaryOp { expr: inner, .. }
-            | Expr::IsNull(inner)
-            | Expr::IsNotNull(inner)
-            | Expr::IsTrue(inner)
-            | Expr::IsNotTrue(inner)
-            | Expr::IsFalse(inner)
-            | Expr::IsNotFalse(inner)
-            | Expr::IsUnknown(inner)
-            | Expr::IsNotUnknown(inner)
-            | Expr::Between { expr: inner, .. }
-            | Expr::In { expr: inner, .. }
-            | Expr::Cast { expr: inner, .. }
-            | Expr::Extract { expr: inner, .. }
-            | Expr::AtTimeZone { timestamp: inner, .. }
-            | Expr::Floor { expr: inner, .. }
-            | Expr::Ceil { expr: inner, .. }
-            | Expr::Trim { expr: inner, .. } => inner,
-            Expr::Identifier(name) => return name.span,
-            Expr::Value(value) => return value.span,
-            Expr::TypedString(literal) => return literal.value.span,
-            Expr::Function(function) => return function.name.span(),
-            Expr::Case { case_token, .. } => return case_token.0.span,
-            _ => return Span::empty(),
-        };
-    }
-}
-
-/// Whether a token can make the tree one level deeper without a parenthesis.
-fn deepens(token: &Token) -> bool {
-    match token {
-        Token::Word(word) => !matches!(word.keyword, Keyword::NoKeyword | Keyword::WHEN | Keyword::THEN),
-        Token::Whitespace(_)
-        | Token::Number(..)
-        | Token::SingleQuotedString(_)
-        | Token::Comma
-        | Token::LParen
-        | Token::RParen
-        | Token::EOF => false,
-        _ => true,
-    }
-}
-
-/// An expression's tokens with one space between: the same for any layout and comments.
-pub(crate) fn canonical(text: &str) -> String {
-    let tokens = Tokenizer::new(&GenericDialect {}, text).tokenize().unwrap_or_default();
-    let kept: Vec<String> =
-        tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_))).map(ToString::to_string).collect();
-    kept.join(" ")
 }

@@ -1,8 +1,20 @@
-//! The functions that expressions may call, by name, with the signatures that their reference is generated from.
+//! The functions that expressions may call, by group, with what their reference is generated from.
+
+mod calendar;
+mod geography;
+mod logic;
+mod lookup;
+mod numbers;
+mod reference;
+mod text;
+
+use std::fmt;
+
+pub use reference::reference_markdown;
 
 use crate::{
     Type,
-    op::{Float1, Geo, Op, Text1},
+    op::{Affix, Float1, Geo, Op},
 };
 
 /// A function of the expression language.
@@ -12,9 +24,73 @@ pub struct Function {
     pub name: &'static str,
     /// How it is called.
     pub signature: &'static str,
+    /// The type of what it gives: a type's name, or what it depends on.
+    pub gives: &'static str,
     /// What it gives, with units; when it is NULL beyond "an argument is NULL".
     pub description: &'static str,
+    /// A call that compiles against [`EXAMPLE_SPEC`].
+    pub example: &'static str,
     pub(crate) kind: FunctionKind,
+}
+
+/// What a function is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// Arithmetic, functions of numbers, numbers in classes.
+    Numbers,
+    /// Choice and NULL.
+    Logic,
+    /// Texts.
+    Text,
+    /// Local time, holidays, cycles.
+    Calendar,
+    /// Distances, projections, cells, zones.
+    Geography,
+    /// Tables that a release brings.
+    Lookup,
+}
+
+impl Group {
+    /// What holds for all of its functions.
+    pub fn introduction(self) -> &'static str {
+        match self {
+            Self::Numbers => "An int is taken as a float, except where the function gives an int for ints.",
+            Self::Logic => "Arguments have one type, or are ints and floats, which are then floats.",
+            Self::Text => {
+                "Positions and lengths are in Unicode characters. `text LIKE 'a%_'` compares with a constant pattern: `%` is any \
+                 characters, `_` is one, `\\` takes the next as it is."
+            }
+            Self::Calendar => {
+                "Time zones are constants, names of the IANA database such as 'Asia/Tokyo'. Other fields of the local time are \
+                 written `EXTRACT(HOUR FROM requested_at AT TIME ZONE 'Asia/Tokyo')`: YEAR, QUARTER, MONTH, DAY, DAYOFYEAR, \
+                 HOUR, MINUTE, SECOND, DAYOFWEEK (Sunday 1) and ISODOW (Monday 1). A spec declares holidays of its own as \
+                 `[holidays.company]` with `dates = [\"2026-01-31\"]`."
+            }
+            Self::Geography => {
+                "Latitudes and longitudes are in degrees (WGS 84, north and east positive). The same bits on every machine. A spec declares \
+                 zones as `[zones.airports]` with `geojson`, a FeatureCollection of polygons and multipolygons (RFC 7946), and `id`, \
+                 the property of each feature that is its id: all texts or all whole numbers."
+            }
+            Self::Lookup => {
+                "A spec declares a table as `[lookups.zone_pair]` with `keys = { pickup_zone = \"int\", dropoff_zone = \"int\" }` (1 to 4 \
+                 of int, bool, string, in the order of a call's arguments) and `values = { median_s = \"float\" }` (float or int). \
+                 Its content comes with the release, which pins the content's hash."
+            }
+        }
+    }
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Numbers => "Numbers",
+            Self::Logic => "Choice and NULL",
+            Self::Text => "Text",
+            Self::Calendar => "Calendar",
+            Self::Geography => "Geography",
+            Self::Lookup => "Lookup tables",
+        })
+    }
 }
 
 /// How a call becomes operators.
@@ -43,6 +119,75 @@ pub(crate) enum FunctionKind {
     If,
     UnixSeconds,
     Concat,
+    Bucket,
+    Clip,
+    Standardize,
+    HashBucket,
+    Ordinal,
+    Substring,
+    /// The first or the last characters.
+    End {
+        right: bool,
+    },
+    Replace,
+    MinuteOfWeek,
+    SecondsOfDay,
+    /// A place on a circle.
+    Cycle {
+        cosine: bool,
+    },
+    /// Metres east or north of an origin.
+    Project {
+        east: bool,
+    },
+    IsHoliday,
+    Cell(CellSystem),
+    ZoneOf,
+    InZone,
+    Lookup,
+}
+
+/// A system of cells on the Earth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CellSystem {
+    Mesh,
+    H3,
+    GeohashText,
+    GeohashInt,
+}
+
+impl FunctionKind {
+    /// The least and the greatest number of arguments.
+    pub(crate) fn arguments(self) -> (usize, usize) {
+        match self {
+            Self::Plain { count, .. } => (count, count),
+            Self::Pi => (0, 0),
+            Self::Numeric(_) | Self::UnixSeconds => (1, 1),
+            Self::Modulo
+            | Self::IntegerDivide
+            | Self::SafeDivide
+            | Self::Power
+            | Self::Atan2
+            | Self::NullIf
+            | Self::HashBucket
+            | Self::End { .. }
+            | Self::MinuteOfWeek
+            | Self::SecondsOfDay
+            | Self::Cycle { .. } => (2, 2),
+            Self::Substring => (2, 3),
+            Self::If
+            | Self::Clip
+            | Self::Standardize
+            | Self::Replace
+            | Self::IsHoliday
+            | Self::Cell(_)
+            | Self::ZoneOf => (3, 3),
+            Self::InZone | Self::Project { .. } => (4, 4),
+            Self::Extreme { .. } | Self::Coalesce | Self::Concat => (1, usize::MAX),
+            Self::Bucket | Self::Ordinal => (2, usize::MAX),
+            Self::Lookup => (4, 3 + crate::lookup::MAX_KEYS),
+        }
+    }
 }
 
 const fn plain(op: Op, argument: Type, count: usize) -> FunctionKind {
@@ -57,99 +202,36 @@ const fn geo(function: Geo) -> FunctionKind {
     plain(Op::Geo(function), Type::Float, 4)
 }
 
-const fn function(
-    name: &'static str,
-    signature: &'static str,
-    description: &'static str,
-    kind: FunctionKind,
-) -> Function {
-    Function { name, signature, description, kind }
+const fn affix(affix: Affix) -> FunctionKind {
+    plain(Op::Affix(affix), Type::String, 2)
 }
 
-/// Every function, in alphabetical order.
-pub const FUNCTIONS: &[Function] = &[
-    function("ABS", "ABS(x)", "Absolute value; an integer for an integer.", FunctionKind::Numeric(Float1::Abs)),
-    function("ACOS", "ACOS(x)", "Arc cosine in radians. NULL outside -1..1.", float1(Float1::Acos)),
-    function("ASIN", "ASIN(x)", "Arc sine in radians. NULL outside -1..1.", float1(Float1::Asin)),
-    function("ATAN", "ATAN(x)", "Arc tangent in radians.", float1(Float1::Atan)),
-    function("ATAN2", "ATAN2(y, x)", "Angle of the point (x, y) in radians, -pi..pi.", FunctionKind::Atan2),
-    function(
-        "BEARING_DEG",
-        "BEARING_DEG(lat1, lon1, lat2, lon2)",
-        "Initial bearing from the first point to the second, degrees clockwise from north, 0..360. 0 where they coincide.",
-        geo(Geo::Bearing),
-    ),
-    function("CEIL", "CEIL(x)", "Smallest whole number that is not below x.", float1(Float1::Ceil)),
-    function("COALESCE", "COALESCE(a, b, ...)", "The first argument that is not NULL.", FunctionKind::Coalesce),
-    function("CONCAT", "CONCAT(a, b, ...)", "The texts, one after the other.", FunctionKind::Concat),
-    function("COS", "COS(x)", "Cosine; x in radians.", float1(Float1::Cos)),
-    function("DEGREES", "DEGREES(x)", "Radians to degrees.", float1(Float1::Degrees)),
-    function("DIV", "DIV(a, b)", "Integer division towards zero. NULL where b is 0.", FunctionKind::IntegerDivide),
-    function("EXP", "EXP(x)", "e to the power of x. NULL where it overflows.", float1(Float1::Exp)),
-    function("FLOOR", "FLOOR(x)", "Largest whole number that is not above x.", float1(Float1::Floor)),
-    function(
-        "GREATEST",
-        "GREATEST(a, b, ...)",
-        "The greatest number; NULL where one is NULL, as in BigQuery.",
-        FunctionKind::Extreme { greatest: true },
-    ),
-    function(
-        "GREAT_CIRCLE_M",
-        "GREAT_CIRCLE_M(lat1, lon1, lat2, lon2)",
-        "Great-circle distance in metres between two points in degrees (haversine, Earth radius 6,371,008.8 m).",
-        geo(Geo::GreatCircle),
-    ),
-    function("IF", "IF(condition, a, b)", "a where the condition is true, else b.", FunctionKind::If),
-    function("IFNULL", "IFNULL(a, b)", "a, or b where a is NULL.", FunctionKind::Coalesce),
-    function(
-        "LEAST",
-        "LEAST(a, b, ...)",
-        "The least number; NULL where one is NULL, as in BigQuery.",
-        FunctionKind::Extreme { greatest: false },
-    ),
-    function("LENGTH", "LENGTH(text)", "Number of Unicode characters.", plain(Op::TextLength, Type::String, 1)),
-    function("LN", "LN(x)", "Natural logarithm. NULL where x is not above 0.", float1(Float1::Ln)),
-    function("LN1P", "LN1P(x)", "LN(1 + x), exact for small x. NULL where x is not above -1.", float1(Float1::Ln1p)),
-    function("LOG10", "LOG10(x)", "Logarithm to base 10. NULL where x is not above 0.", float1(Float1::Log10)),
-    function("LOWER", "LOWER(text)", "In lower case.", plain(Op::Text1(Text1::Lower), Type::String, 1)),
-    function(
-        "MANHATTAN_M",
-        "MANHATTAN_M(lat1, lon1, lat2, lon2)",
-        "Metres along the meridian plus metres along the parallel of the mean latitude.",
-        geo(Geo::Manhattan),
-    ),
-    function(
-        "MOD",
-        "MOD(a, b)",
-        "Remainder, with the sign of a. NULL where b is 0. Also written a % b.",
-        FunctionKind::Modulo,
-    ),
-    function("NULLIF", "NULLIF(a, b)", "NULL where a = b, else a.", FunctionKind::NullIf),
-    function("PI", "PI()", "3.141592653589793.", FunctionKind::Pi),
-    function("POW", "POW(x, y)", "x to the power of y. NULL where it is not a finite number.", FunctionKind::Power),
-    function("POWER", "POWER(x, y)", "The same as POW.", FunctionKind::Power),
-    function("RADIANS", "RADIANS(x)", "Degrees to radians.", float1(Float1::Radians)),
-    function("ROUND", "ROUND(x)", "Nearest whole number, halves away from zero.", float1(Float1::Round)),
-    function("SAFE_DIVIDE", "SAFE_DIVIDE(a, b)", "a / b. NULL where b is 0, as a / b is.", FunctionKind::SafeDivide),
-    function("SIGN", "SIGN(x)", "-1, 0 or 1; an integer for an integer.", FunctionKind::Numeric(Float1::Sign)),
-    function("SIN", "SIN(x)", "Sine; x in radians.", float1(Float1::Sin)),
-    function("SQRT", "SQRT(x)", "Square root. NULL where x is below 0.", float1(Float1::Sqrt)),
-    function("TAN", "TAN(x)", "Tangent; x in radians.", float1(Float1::Tan)),
-    function("TRIM", "TRIM(text)", "Without white space at both ends.", plain(Op::Text1(Text1::Trim), Type::String, 1)),
-    function("TRUNC", "TRUNC(x)", "The whole part.", float1(Float1::Truncate)),
-    function(
-        "UNIX_SECONDS",
-        "UNIX_SECONDS(timestamp)",
-        "Whole seconds since 1970-01-01 UTC, rounded down.",
-        FunctionKind::UnixSeconds,
-    ),
-    function("UPPER", "UPPER(text)", "In upper case.", plain(Op::Text1(Text1::Upper), Type::String, 1)),
+/// Every group with its functions in alphabetical order.
+pub const GROUPS: &[(Group, &[Function])] = &[
+    (Group::Numbers, numbers::FUNCTIONS),
+    (Group::Logic, logic::FUNCTIONS),
+    (Group::Text, text::FUNCTIONS),
+    (Group::Calendar, calendar::FUNCTIONS),
+    (Group::Geography, geography::FUNCTIONS),
+    (Group::Lookup, lookup::FUNCTIONS),
 ];
+
+/// Every function.
+pub fn functions() -> impl Iterator<Item = &'static Function> + Clone {
+    GROUPS.iter().flat_map(|(_, functions)| functions.iter())
+}
 
 /// The function of a name, in any case.
 pub(crate) fn find(name: &str) -> Option<&'static Function> {
-    FUNCTIONS.iter().find(|function| function.name.eq_ignore_ascii_case(name))
+    functions().find(|function| function.name.eq_ignore_ascii_case(name))
 }
+
+/// A spec without outputs of its own, against which every function's example compiles: put the expression in place of
+/// [`EXAMPLE_PLACE`]. It needs a table for `zone_pair`.
+pub const EXAMPLE_SPEC: &str = include_str!("catalogue/example.toml");
+
+/// What stands in [`EXAMPLE_SPEC`] for an expression.
+pub const EXAMPLE_PLACE: &str = "@EXPRESSION@";
 
 #[cfg(test)]
 mod tests {
@@ -157,7 +239,16 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_in_order() {
-        assert!(FUNCTIONS.windows(2).all(|pair| pair[0].name < pair[1].name));
-        assert!(FUNCTIONS.iter().all(|function| function.signature.starts_with(function.name)));
+        let mut names: Vec<_> = functions().map(|function| function.name).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] < pair[1]));
+        for (_, functions) in GROUPS {
+            assert!(functions.windows(2).all(|pair| pair[0].name < pair[1].name));
+            for Function { name, signature, description, example, .. } in *functions {
+                assert!(signature.starts_with(&format!("{name}(")), "{name}");
+                assert!(example.contains(&format!("{name}(")), "{name}");
+                assert!(description.ends_with('.'), "{name}");
+            }
+        }
     }
 }

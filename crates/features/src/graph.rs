@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use crate::{
     Type, Value,
     column::Column,
-    kernels::{self, Zone},
+    kernels,
     op::{Op, ZoneIndex},
+    tables::Tables,
 };
 
 /// Index of a node. Operands come before the nodes that use them.
@@ -44,16 +45,12 @@ enum Identity {
 pub(crate) struct Graph {
     nodes: Vec<Node>,
     known: HashMap<Identity, NodeId>,
-    zones: Vec<Zone>,
+    pub(crate) tables: Tables,
 }
 
 impl Graph {
     pub(crate) fn nodes(&self) -> &[Node] {
         &self.nodes
-    }
-
-    pub(crate) fn zones(&self) -> &[Zone] {
-        &self.zones
     }
 
     pub(crate) fn type_of(&self, node: NodeId) -> Type {
@@ -89,17 +86,9 @@ impl Graph {
         self.add(Identity::Operator(op, operands), node)
     }
 
-    /// The zone's index, or `None` where there is no such zone.
+    /// The time zone's index, or `None` where there is no such zone.
     pub(crate) fn zone(&mut self, name: &str) -> Option<ZoneIndex> {
-        let known = self.zones.iter().position(|zone| zone.name() == name);
-        let index = match known {
-            Some(index) => index,
-            None => {
-                self.zones.push(Zone::new(name)?);
-                self.zones.len() - 1
-            }
-        };
-        ZoneIndex::try_from(index).ok()
+        self.tables.time_zone(name)
     }
 
     /// The value of an operator over constants, by the very kernels that rows go through.
@@ -112,7 +101,7 @@ impl Graph {
         }
         let views: Vec<_> = columns.iter().map(|column| column.view(0, 1)).collect();
         let mut result = Column::new(op.result());
-        kernels::compute(op, &views, 1, &self.zones, &mut result);
+        kernels::compute(op, &views, 1, &self.tables, &mut result);
         Some(result.value(0, op.result()))
     }
 

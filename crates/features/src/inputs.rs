@@ -41,7 +41,13 @@ impl InputTable {
 }
 
 /// Longer texts are refused: they are stored with every record, and no feature needs them.
-const MAX_TEXT_BYTES: usize = 1_024;
+pub(crate) const MAX_TEXT_CHARS: usize = 1_024;
+
+/// Whether a text has more than [`MAX_TEXT_CHARS`] characters.
+pub(crate) fn is_too_long(text: &str) -> bool {
+    text.len() > MAX_TEXT_CHARS && text.chars().nth(MAX_TEXT_CHARS).is_some()
+}
+
 /// How many wrong fields are told at once.
 const MAX_ERRORS: usize = 20;
 
@@ -198,8 +204,8 @@ fn read_value(input: &Input, json: Option<&Json>) -> Result<Value, (&'static str
         }
         (Type::Int, Json::Number(number)) => Value::Int(whole(number).ok_or_else(wrong_type)?),
         (Type::Bool, Json::Bool(value)) => Value::Bool(*value),
-        (Type::String, Json::String(text)) if text.len() > MAX_TEXT_BYTES => {
-            let detail = format!("`{}` has {} bytes; at most {MAX_TEXT_BYTES} are taken", input.name, text.len());
+        (Type::String, Json::String(text)) if is_too_long(text) => {
+            let detail = format!("`{}` has more than {MAX_TEXT_CHARS} characters", input.name);
             return Err(("text_too_long", detail));
         }
         (Type::String, Json::String(text)) => Value::String(text.clone()),
@@ -228,12 +234,15 @@ fn read_value(input: &Input, json: Option<&Json>) -> Result<Value, (&'static str
     Ok(value)
 }
 
-/// A whole number, also one written as `7.0`.
+/// A whole number of 64 bits, also one written as `7.0`.
 fn whole(number: &serde_json::Number) -> Option<i64> {
-    number.as_i64().or_else(|| {
-        let number = number.as_f64()?;
-        (number.fract() == 0.0 && number.abs() < 9e15).then_some(number as i64)
-    })
+    number.as_i64().or_else(|| whole_float(number.as_f64()?))
+}
+
+/// Every whole double in this range is exactly an integer; 2^63 itself is beyond.
+fn whole_float(number: f64) -> Option<i64> {
+    let fits = (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&number);
+    (number.fract() == 0.0 && fits).then_some(number as i64)
 }
 
 /// A value for an error message, not longer than a line.

@@ -9,23 +9,40 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 mod bind;
+mod canonical;
 mod catalogue;
 mod column;
+mod diff;
 mod error;
+mod explain;
 mod graph;
+mod holidays;
 mod inputs;
 mod kernels;
+mod lookup;
 mod op;
+mod pattern;
 mod plan;
 mod program;
+mod resources;
+mod schema;
 mod spec;
+mod tables;
 mod transformer;
 mod types;
+mod zones;
 
-pub use catalogue::{FUNCTIONS, Function};
+pub use canonical::PartKind;
+pub use catalogue::{EXAMPLE_PLACE, EXAMPLE_SPEC, Function, GROUPS, Group, functions, reference_markdown};
+pub use diff::{Change, diff};
 pub use error::{FeatureError, Location};
 pub use inputs::InputTable;
-pub use plan::{FeatureTable, Plan, Scratch};
+pub use lookup::{
+    KeyType, LookupBuild, LookupDeclaration, LookupError, LookupKeys, LookupTable, LookupValues, OutOfFold, Statistic,
+    ValueType,
+};
+pub use plan::{FeatureTable, Plan, Scratch, lookup_declarations};
+pub use resources::Resources;
 pub use spec::{Input, Prediction, REQUESTED_AT, Scope};
 pub use transformer::Transformer;
 pub use types::{Type, Value};

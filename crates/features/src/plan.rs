@@ -1,11 +1,14 @@
 //! The compiled plan, and its evaluation.
 
-use domain::digest::sha256_hex;
+use std::collections::BTreeMap;
 
 use crate::{
-    FeatureError, InputTable,
-    bind::{self, Binder},
+    FeatureError, InputTable, Resources, Type,
+    bind::Binder,
+    canonical::{self, Part},
     column::View,
+    error::did_you_mean,
+    lookup::LookupDeclaration,
     program::{Program, Registers},
     spec::{Input, Prediction, Source, Spec},
 };
@@ -20,6 +23,10 @@ pub struct Plan {
     inputs: Vec<Input>,
     output_names: Vec<String>,
     fallback_default: f64,
+    parts: Vec<Part>,
+    feature_types: BTreeMap<String, Type>,
+    /// Name and content hash of each declared table.
+    lookups: Vec<(String, String)>,
     /// Outputs, then the fallback.
     serving: Program,
     /// Outputs, then the fallback, then the label.
@@ -71,17 +78,30 @@ impl FeatureTable {
 }
 
 impl Plan {
-    /// Compiles the text of a `features.toml`. `file` is named in errors.
+    /// Compiles the text of a `features.toml` that declares no lookup tables. `file` is named in errors.
     ///
     /// # Errors
     /// [`FeatureError::Spec`] with the line and column of the first thing that is wrong.
     pub fn compile(file: &str, text: &str) -> Result<Self, FeatureError> {
+        Self::compile_with(file, text, &Resources::default())
+    }
+
+    /// Compiles the text of a `features.toml`, with the lookup tables that it declares. Tables that it does not declare are
+    /// left alone.
+    ///
+    /// # Errors
+    /// [`FeatureError::Spec`] with the line and column of the first thing that is wrong; `lookup_missing` and
+    /// `lookup_mismatch` where a declared table is not there or is not as declared.
+    pub fn compile_with(file: &str, text: &str, resources: &Resources) -> Result<Self, FeatureError> {
         let source = Source { file, text };
         let spec = Spec::read(&source)?;
-        let mut binder = Binder::new(&source, &spec);
+        let lookups = bind_lookups(&source, &spec, resources)?;
+        let mut binder = Binder::new(&source, &spec, resources);
         // Every feature is checked, also one that no output needs.
+        let mut feature_types = BTreeMap::new();
         for (name, expression) in &spec.features {
-            binder.output(name, &expression.span())?;
+            let node = binder.output(name, &expression.span())?;
+            feature_types.insert(name.clone(), binder.graph.type_of(node));
         }
         let mut results = Vec::with_capacity(spec.outputs.len() + 2);
         for output in &spec.outputs {
@@ -100,9 +120,12 @@ impl Plan {
             }
         };
         drop(binder);
-        let hash = sha256_hex(canonical_form(&spec).as_bytes());
+        let parts = canonical::parts(&spec);
         Ok(Self {
-            hash,
+            hash: canonical::hash(&parts),
+            parts,
+            feature_types,
+            lookups,
             name: spec.name,
             description: spec.description,
             prediction: spec.prediction,
@@ -142,6 +165,25 @@ impl Plan {
     /// The names of the model's columns, in order.
     pub fn output_names(&self) -> &[String] {
         &self.output_names
+    }
+
+    /// The lookup tables that the plan is bound to: name and the SHA-256 of the content, which a release pins.
+    pub fn lookups(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.lookups.iter().map(|(name, sha256)| (name.as_str(), sha256.as_str()))
+    }
+
+    /// The type of a feature; `None` where there is no such feature.
+    pub fn feature_type(&self, name: &str) -> Option<Type> {
+        self.feature_types.get(name).copied()
+    }
+
+    pub(crate) fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// Roughly what each step of a serving row costs.
+    pub(crate) fn step_costs_ns(&self) -> Vec<u32> {
+        self.serving.ops().map(crate::op::Op::cost_ns).collect()
     }
 
     /// How many operators a serving row goes through.
@@ -207,25 +249,39 @@ fn push_with_nan(column: &mut Vec<f64>, view: &View<'_>) {
     }
 }
 
-/// What decides the bits of a transform, one item a line.
-fn canonical_form(spec: &Spec) -> String {
-    use std::fmt::Write;
+/// The lookup tables that a spec declares, in the order of their names: what is to be loaded before
+/// [`Plan::compile_with`].
+///
+/// # Errors
+/// [`FeatureError::Spec`] where the document cannot be read.
+pub fn lookup_declarations(file: &str, text: &str) -> Result<Vec<LookupDeclaration>, FeatureError> {
+    let spec = Spec::read(&Source { file, text })?;
+    Ok(spec.lookups.into_iter().map(|(_, declaration)| declaration).collect())
+}
 
-    let mut form = String::from("mannen feature spec 1\n");
-    _ = writeln!(form, "prediction {:?}", spec.prediction);
-    for input in &spec.inputs {
-        let Input { name, scope, of, unit, nullable, default, min, max, allowed, description: _ } = input;
-        _ = writeln!(form, "input {name} {scope:?} {of} {unit:?} {nullable} {default:?} {min:?} {max:?} {allowed:?}");
+/// Name and hash of each declared table, which must be there and be as declared.
+fn bind_lookups(
+    source: &Source<'_>,
+    spec: &Spec,
+    resources: &Resources,
+) -> Result<Vec<(String, String)>, FeatureError> {
+    let mut lookups = Vec::with_capacity(spec.lookups.len());
+    for (start, declaration) in &spec.lookups {
+        let name = &declaration.name;
+        let Some(table) = resources.lookup(name) else {
+            let message = format!("lookup table `{name}` is declared, but there is no table of this name");
+            let expected = if resources.lookup_names().next().is_none() {
+                "build the table and compile with it".to_owned()
+            } else {
+                did_you_mean(name, resources.lookup_names(), "tables")
+            };
+            return Err(source.error(*start, "lookup_missing", message, Some(expected)));
+        };
+        if let Some(why) = declaration.mismatch(table) {
+            let message = format!("lookup table `{name}` is not as declared: {why}");
+            return Err(source.error(*start, "lookup_mismatch", message, None));
+        }
+        lookups.push((name.clone(), table.sha256().to_owned()));
     }
-    for (name, expression) in &spec.features {
-        _ = writeln!(form, "feature {name} = {}", bind::canonical(expression.get_ref()));
-    }
-    for output in &spec.outputs {
-        _ = writeln!(form, "output {}", output.get_ref());
-    }
-    if let Some(label) = &spec.label {
-        _ = writeln!(form, "label = {}", bind::canonical(label.get_ref()));
-    }
-    _ = writeln!(form, "fallback = {} or {:?}", bind::canonical(spec.fallback.get_ref()), spec.fallback_default);
-    form
+    Ok(lookups)
 }

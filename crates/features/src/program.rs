@@ -6,8 +6,9 @@ use crate::{
     Type, Value,
     column::{Column, View},
     graph::{Graph, NodeId, NodeKind},
-    kernels::{self, Zone},
+    kernels,
     op::Op,
+    tables::Tables,
 };
 
 /// Rows are computed in runs of at most this many, so that a run's registers stay in the processor's cache.
@@ -37,7 +38,7 @@ pub(crate) struct Program {
     constants: Vec<Value>,
     registers: Vec<Type>,
     results: Vec<Slot>,
-    zones: Vec<Zone>,
+    tables: Tables,
 }
 
 /// Buffers of one program's evaluation, reused from call to call.
@@ -68,7 +69,7 @@ impl Program {
             constants: Vec::new(),
             registers: Vec::new(),
             results: Vec::new(),
-            zones: graph.zones().to_vec(),
+            tables: graph.tables.clone(),
         };
         let mut slots = vec![Slot::Input(0); nodes.len()];
         let mut free: Vec<usize> = Vec::new();
@@ -118,6 +119,11 @@ impl Program {
         self.steps.len()
     }
 
+    /// The operators, in order.
+    pub(crate) fn ops(&self) -> impl Iterator<Item = Op> {
+        self.steps.iter().map(|step| step.op)
+    }
+
     /// Computes all rows; `emit(result index, first row, values of a run)` is called for each result and run.
     pub(crate) fn evaluate(
         &self,
@@ -142,7 +148,7 @@ impl Program {
                 for (operand, &slot) in operands.iter_mut().zip(&step.operands[..step.operand_count]).skip(1) {
                     *operand = view(slot);
                 }
-                kernels::compute(step.op, &operands[..step.operand_count], run, &self.zones, &mut result);
+                kernels::compute(step.op, &operands[..step.operand_count], run, &self.tables, &mut result);
                 registers.columns[step.result] = result;
             }
             for (index, &slot) in self.results.iter().enumerate() {

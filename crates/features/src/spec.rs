@@ -1,11 +1,17 @@
 //! The spec's document: `models/<name>/features.toml`.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{collections::BTreeMap, fmt, ops::Range, sync::Arc};
 
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::{FeatureError, Type, Value, error::Location};
+use crate::{
+    FeatureError, Type, Value,
+    error::Location,
+    holidays::{self, Calendar},
+    lookup::{KeyType, LookupDeclaration, MAX_KEYS, ValueType},
+    zones::ZoneSet,
+};
 
 /// The text of a spec and the places in it.
 #[derive(Debug, Clone)]
@@ -95,6 +101,35 @@ pub struct Input {
     pub allowed: Vec<Value>,
 }
 
+impl fmt::Display for Input {
+    /// In words: "float in deg, of each candidate, -90..90, or NULL".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.of)?;
+        if let Some(unit) = &self.unit {
+            write!(f, " in {unit}")?;
+        }
+        f.write_str(match self.scope {
+            Scope::Request => ", of the request",
+            Scope::Candidate => ", of each candidate",
+            Scope::Training => ", known in training only",
+        })?;
+        let bound = |bound: Option<f64>| bound.map_or_else(String::new, |bound| bound.to_string());
+        if self.min.is_some() || self.max.is_some() {
+            write!(f, ", {}..{}", bound(self.min), bound(self.max))?;
+        }
+        if !self.allowed.is_empty() {
+            let allowed: Vec<String> = self.allowed.iter().map(ToString::to_string).collect();
+            write!(f, ", one of {}", allowed.join(", "))?;
+        }
+        match &self.default {
+            Some(default) => write!(f, ", {default} where it is not given")?,
+            None if self.nullable => f.write_str(", or NULL")?,
+            None => {}
+        }
+        if self.default.is_some() && self.nullable { f.write_str(" or NULL") } else { Ok(()) }
+    }
+}
+
 /// The name of the timestamp that every request has: when the prediction was asked for.
 pub const REQUESTED_AT: &str = "requested_at";
 
@@ -107,6 +142,12 @@ struct Document {
     prediction: Spanned<PredictionDocument>,
     #[serde(default)]
     inputs: BTreeMap<String, Spanned<InputDocument>>,
+    #[serde(default)]
+    zones: BTreeMap<String, ZonesDocument>,
+    #[serde(default)]
+    holidays: BTreeMap<String, Spanned<HolidaysDocument>>,
+    #[serde(default)]
+    lookups: BTreeMap<String, Spanned<LookupDocument>>,
     #[serde(default)]
     features: BTreeMap<String, Spanned<String>>,
     model: ModelDocument,
@@ -146,6 +187,27 @@ fn request_scope() -> Scope {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct ZonesDocument {
+    /// The property of each feature that is its id.
+    id: Spanned<String>,
+    geojson: Spanned<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HolidaysDocument {
+    dates: Vec<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LookupDocument {
+    keys: BTreeMap<String, Spanned<KeyType>>,
+    values: BTreeMap<String, ValueType>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ModelDocument {
     outputs: Spanned<Vec<Spanned<String>>>,
 }
@@ -171,6 +233,10 @@ pub(crate) struct Spec {
     pub(crate) prediction: Prediction,
     /// [`REQUESTED_AT`] first, then by name.
     pub(crate) inputs: Vec<Input>,
+    pub(crate) zones: Vec<Arc<ZoneSet>>,
+    pub(crate) calendars: Vec<Arc<Calendar>>,
+    /// With the places where they are declared.
+    pub(crate) lookups: Vec<(usize, LookupDeclaration)>,
     pub(crate) features: BTreeMap<String, Spanned<String>>,
     pub(crate) outputs: Vec<Spanned<String>>,
     pub(crate) label: Option<Spanned<String>>,
@@ -187,6 +253,18 @@ pub struct Prediction {
     pub min: Option<f64>,
     /// Greatest meaningful answer.
     pub max: Option<f64>,
+}
+
+impl fmt::Display for Prediction {
+    /// In words: "s, 0..7200".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.unit)?;
+        let bound = |bound: Option<f64>| bound.map_or_else(String::new, |bound| bound.to_string());
+        if self.min.is_some() || self.max.is_some() {
+            write!(f, ", {}..{}", bound(self.min), bound(self.max))?;
+        }
+        Ok(())
+    }
 }
 
 impl Spec {
@@ -223,6 +301,12 @@ impl Spec {
                 return Err(source.error(expression.span().start, "name_taken", message, None));
             }
         }
+        let zones = document.zones.into_iter().map(|(name, zones)| read_zones(source, &name, &zones));
+        let zones = zones.collect::<Result<_, _>>()?;
+        let calendars = document.holidays.iter().map(|(name, dates)| read_holidays(source, name, dates));
+        let calendars = calendars.collect::<Result<_, _>>()?;
+        let lookups = document.lookups.into_iter().map(|(name, lookup)| read_lookup(source, name, lookup));
+        let lookups = lookups.collect::<Result<_, _>>()?;
         let outputs_start = document.model.outputs.span().start;
         let outputs = document.model.outputs.into_inner();
         if outputs.is_empty() {
@@ -254,6 +338,9 @@ impl Spec {
             description: document.description,
             prediction: Prediction { unit, min, max },
             inputs,
+            zones,
+            calendars,
+            lookups,
             features: document.features,
             outputs,
             label: document.label.map(|label| label.expression),
@@ -276,6 +363,63 @@ fn check_name(source: &Source<'_>, start: usize, name: &str) -> Result<(), Featu
     }
     let expected = "names are of a-z, 0-9 and `_`, beginning with a letter".to_owned();
     Err(source.error(start, "name_invalid", format!("`{name}` cannot be a name"), Some(expected)))
+}
+
+fn read_zones(source: &Source<'_>, name: &str, document: &ZonesDocument) -> Result<Arc<ZoneSet>, FeatureError> {
+    let (id, geojson) = (&document.id, &document.geojson);
+    check_name(source, id.span().start, name)?;
+    let zones = ZoneSet::read(name, geojson.get_ref(), id.get_ref()).map_err(|error| FeatureError::Spec {
+        location: source.inside(&geojson.span(), error.line as u64, error.column as u64),
+        reason: "zones_invalid",
+        message: format!("zones `{name}`: {}", error.message),
+        expected: None,
+    })?;
+    Ok(Arc::new(zones))
+}
+
+fn read_holidays(
+    source: &Source<'_>,
+    name: &str,
+    document: &Spanned<HolidaysDocument>,
+) -> Result<Arc<Calendar>, FeatureError> {
+    // In lower case, so that it cannot be a built-in one.
+    check_name(source, document.span().start, name)?;
+    let day = |date: &Spanned<String>| {
+        holidays::parse_date(date.get_ref()).ok_or_else(|| {
+            let message = format!("holidays `{name}`: \"{}\" is not a date", date.get_ref());
+            let expected = "write it as \"2026-01-31\"".to_owned();
+            source.error(date.span().start, "date_invalid", message, Some(expected))
+        })
+    };
+    let days = document.get_ref().dates.iter().map(day).collect::<Result<_, _>>()?;
+    Ok(Arc::new(Calendar::of_days(name, days)))
+}
+
+fn read_lookup(
+    source: &Source<'_>,
+    name: String,
+    document: Spanned<LookupDocument>,
+) -> Result<(usize, LookupDeclaration), FeatureError> {
+    let start = document.span().start;
+    check_name(source, start, &name)?;
+    let LookupDocument { keys, values } = document.into_inner();
+    let mut keys: Vec<_> = keys.into_iter().collect();
+    // In the order in which they are written, which is the order of a LOOKUP's arguments.
+    keys.sort_by_key(|(_, of)| of.span().start);
+    let keys: Vec<_> = keys.into_iter().map(|(name, of)| (name, of.into_inner())).collect();
+    let values: Vec<_> = values.into_iter().collect();
+    for column in keys.iter().map(|(name, _)| name).chain(values.iter().map(|(name, _)| name)) {
+        check_name(source, start, column)?;
+    }
+    if keys.is_empty() || keys.len() > MAX_KEYS || values.is_empty() {
+        let message = format!("lookup `{name}`: it needs 1 to {MAX_KEYS} keys and at least one value");
+        return Err(source.error(start, "lookup_columns_invalid", message, None));
+    }
+    if let Some((both, _)) = keys.iter().find(|(key, _)| values.iter().any(|(value, _)| value == key)) {
+        let message = format!("lookup `{name}`: `{both}` is both a key and a value");
+        return Err(source.error(start, "lookup_columns_invalid", message, None));
+    }
+    Ok((start, LookupDeclaration { name, keys, values }))
 }
 
 fn read_input(source: &Source<'_>, start: usize, name: String, document: InputDocument) -> Result<Input, FeatureError> {

@@ -18,6 +18,19 @@ pub enum Type {
     Timestamp,
 }
 
+impl Type {
+    /// With its article, for messages.
+    pub(crate) fn named(self) -> &'static str {
+        match self {
+            Self::Float => "a float",
+            Self::Int => "an int",
+            Self::Bool => "a bool",
+            Self::String => "a string",
+            Self::Timestamp => "a timestamp",
+        }
+    }
+}
+
 impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -45,6 +58,19 @@ pub enum Value {
     String(String),
     /// Microseconds since 1970-01-01 UTC.
     Timestamp(i64),
+}
+
+impl fmt::Display for Value {
+    /// As a literal of the expression language; a timestamp as microseconds.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null(_) => f.write_str("NULL"),
+            Self::Float(value) => write!(f, "{value:?}"),
+            Self::Int(value) | Self::Timestamp(value) => write!(f, "{value}"),
+            Self::Bool(value) => write!(f, "{value}"),
+            Self::String(text) => write!(f, "'{}'", text.replace('\'', "''")),
+        }
+    }
 }
 
 impl Value {

@@ -8,8 +8,8 @@ use crate::{
     op::TimeField,
 };
 
-const MICROS_PER_SECOND: i64 = 1_000_000;
-const SECONDS_PER_DAY: i64 = 86_400;
+pub(super) const MICROS_PER_SECOND: i64 = 1_000_000;
+pub(super) const SECONDS_PER_DAY: i64 = 86_400;
 
 /// A time zone with its offsets spread out, so that a row costs a comparison and not a rule look-up.
 #[derive(Debug, Clone)]
@@ -42,7 +42,7 @@ impl Zone {
     }
 
     /// The offset from UTC in seconds at `second`, and the seconds `from..until` over which it holds.
-    fn offset_at(&self, second: i64) -> (i64, std::ops::Range<i64>) {
+    pub(super) fn offset_at(&self, second: i64) -> (i64, std::ops::Range<i64>) {
         let after = self.offsets.partition_point(|(start, _)| *start <= second);
         if after == 0 || second >= self.end_s {
             let timestamp = Timestamp::from_second(second).unwrap_or_default();
@@ -88,14 +88,14 @@ fn field_of(field: TimeField, local_s: i64) -> i64 {
 }
 
 /// Days from 1970-01-01 to January 1st of `year`.
-fn days_before_year(year: i64) -> i64 {
+pub(crate) fn days_before_year(year: i64) -> i64 {
     let y = year - 1;
     y * 365 + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) - 719_162
 }
 
 /// Year, month and day of a day counted from 1970-01-01, proleptic Gregorian.
 /// Source: H. Hinnant, "chrono-compatible low-level date algorithms", civil_from_days.
-fn civil(day: i64) -> (i64, i64, i64) {
+pub(crate) fn civil(day: i64) -> (i64, i64, i64) {
     let shifted = day + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);

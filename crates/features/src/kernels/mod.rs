@@ -1,20 +1,25 @@
 //! What the operators do: loops over columns. Portable arithmetic only, so that every machine gives the same bits.
 
 mod calendar;
+mod cells;
+mod classes;
 mod float;
 mod geo;
+mod holiday;
 mod logic;
+mod lookup;
 mod text;
 
-pub(crate) use calendar::Zone;
+pub(crate) use calendar::{Zone, civil, days_before_year};
 
 use crate::{
     column::{Column, Values, View},
     op::{Int1, Int2, Op},
+    tables::Tables,
 };
 
 /// Computes `op` over `operands`, each of `rows` rows, into `result` (a column of the operator's type).
-pub(crate) fn compute(op: Op, operands: &[View<'_>], rows: usize, zones: &[Zone], result: &mut Column) {
+pub(crate) fn compute(op: Op, operands: &[View<'_>], rows: usize, tables: &Tables, result: &mut Column) {
     result.clear();
     match (op, operands) {
         (Op::Float1(function), [x]) => float::float1(function, x, result),
@@ -31,13 +36,34 @@ pub(crate) fn compute(op: Op, operands: &[View<'_>], rows: usize, zones: &[Zone]
         (Op::Coalesce(_), [x, y]) => logic::coalesce(x, y, rows, result),
         (Op::Cast(_, _), [x]) => logic::cast(x, rows, result),
         (Op::LocalTime(field, zone), [x]) => {
-            if let Some(zone) = zones.get(usize::from(zone)) {
+            if let Some(zone) = tables.time_zones.get(usize::from(zone)) {
                 calendar::local_time(field, zone, x, result);
             }
         }
         (Op::Text1(function), [x]) => text::text1(function, x, rows, result),
         (Op::TextLength, [x]) => text::length(x, rows, result),
         (Op::Concat, [x, y]) => text::concat(x, y, rows, result),
+        (Op::Affix(affix), [x, y]) => text::affix(affix, x, y, rows, result),
+        (Op::Substring, [x, start, length]) => text::substring(x, start, length, rows, result),
+        (Op::Replace, [x, from, to]) => text::replace(x, from, to, rows, result),
+        (Op::Like(pattern), [x]) => text::like(&tables.patterns[usize::from(pattern)], x, rows, result),
+        (Op::Bucket(table), [x]) => classes::bucket(&tables.boundaries[usize::from(table)], x, result),
+        (Op::Ordinal(table), [x]) => classes::ordinal(&tables.ordinals[usize::from(table)], x, rows, result),
+        (Op::HashBucket(buckets), [x]) => classes::hash_bucket(buckets, x, rows, result),
+        (Op::Holiday(zone, calendar), [x]) => {
+            let (zone, calendar) = (usize::from(zone), usize::from(calendar));
+            holiday::is_holiday(&tables.time_zones[zone], &tables.calendars[calendar], x, result);
+        }
+        (Op::Cell(cell), [lat, lon]) => cells::cell(cell, lat, lon, result),
+        (Op::GeohashText(precision), [lat, lon]) => cells::geohash_text(precision, lat, lon, result),
+        (Op::ZoneOf(zones, _), [lat, lon]) => cells::zone_of(&tables.zone_sets[usize::from(zones)], lat, lon, result),
+        (Op::InZone(zones, id), [lat, lon]) => {
+            cells::in_zone(&tables.zone_sets[usize::from(zones)], id as usize, lat, lon, result);
+        }
+        (Op::LookupRow(table), keys) => lookup::row(&tables.lookups[usize::from(table)], keys, rows, result),
+        (Op::LookupValue(table, column, _), [x]) => {
+            lookup::value(&tables.lookups[usize::from(table)], usize::from(column), x, result);
+        }
         // The compiler gives every operator its number of operands.
         _ => {}
     }

@@ -1,9 +1,10 @@
 //! Text operators.
 
-use super::strict;
+use super::{invalidate, strict};
 use crate::{
     column::{Column, Values, View},
-    op::Text1,
+    op::{Affix, Text1},
+    pattern::Pattern,
 };
 
 pub(super) fn text1(function: Text1, x: &View<'_>, rows: usize, result: &mut Column) {
@@ -32,6 +33,68 @@ pub(super) fn concat(x: &View<'_>, y: &View<'_>, rows: usize, result: &mut Colum
     for row in 0..rows {
         values.push_part(x.text(row));
         values.push_part(y.text(row));
+        values.end_text();
+    }
+}
+
+pub(super) fn affix(affix: Affix, x: &View<'_>, y: &View<'_>, rows: usize, result: &mut Column) {
+    strict(&[x, y], result);
+    let Values::Bool(values) = &mut result.values else { return };
+    values.extend((0..rows).map(|row| match affix {
+        Affix::Start => x.text(row).starts_with(y.text(row)),
+        Affix::End => x.text(row).ends_with(y.text(row)),
+    }));
+}
+
+pub(super) fn like(pattern: &Pattern, x: &View<'_>, rows: usize, result: &mut Column) {
+    strict(&[x], result);
+    let Values::Bool(values) = &mut result.values else { return };
+    values.extend((0..rows).map(|row| pattern.matches(x.text(row))));
+}
+
+pub(super) fn substring(x: &View<'_>, start: &View<'_>, length: &View<'_>, rows: usize, result: &mut Column) {
+    strict(&[x, start, length], result);
+    let Values::Text(values) = &mut result.values else { return };
+    let (starts, lengths) = (start.ints(), length.ints());
+    for row in 0..rows {
+        values.push(characters(x.text(row), starts[row], lengths[row]));
+    }
+    if lengths.iter().any(|length| *length < 0) {
+        invalidate(rows, result, |row| lengths[row] < 0);
+    }
+}
+
+/// At most `length` characters from character `start` on: 1 is the first, -1 the last, 0 counts as 1.
+fn characters(text: &str, start: i64, length: i64) -> &str {
+    let skipped = if start < 0 {
+        let count = text.chars().count() as i64;
+        count.saturating_add(start).max(0)
+    } else {
+        (start - 1).max(0)
+    };
+    let byte_of = |text: &str, character: i64| {
+        let character = usize::try_from(character).unwrap_or_default();
+        text.char_indices().nth(character).map_or(text.len(), |(byte, _)| byte)
+    };
+    let rest = &text[byte_of(text, skipped)..];
+    &rest[..byte_of(rest, length)]
+}
+
+pub(super) fn replace(x: &View<'_>, from: &View<'_>, to: &View<'_>, rows: usize, result: &mut Column) {
+    strict(&[x, from, to], result);
+    let Values::Text(values) = &mut result.values else { return };
+    for row in 0..rows {
+        let (text, from, to) = (x.text(row), from.text(row), to.text(row));
+        if from.is_empty() {
+            values.push_part(text);
+        } else {
+            for (place, part) in text.split(from).enumerate() {
+                if place > 0 {
+                    values.push_part(to);
+                }
+                values.push_part(part);
+            }
+        }
         values.end_text();
     }
 }
