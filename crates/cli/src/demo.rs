@@ -59,7 +59,7 @@ struct DemoResult {
 }
 
 /// Runs it, and whatever happens leaves no process behind.
-pub(crate) async fn run(options: &DemoOptions, terminal: &Terminal) -> Result<(), CliError> {
+pub(crate) async fn run(options: &DemoOptions, terminal: Terminal) -> Result<(), CliError> {
     let began = Instant::now();
     let model = ModelFolder::read(options.cloud.model.as_deref())?;
     let (training_rides, requests) = (options.training_rides as usize, options.requests as usize);
@@ -77,7 +77,7 @@ pub(crate) async fn run(options: &DemoOptions, terminal: &Terminal) -> Result<()
 
 async fn run_loop(
     options: &DemoOptions,
-    terminal: &Terminal,
+    terminal: Terminal,
     running: &RunningCloud,
     model: &ModelFolder,
     rides: &source::Rides,
@@ -164,7 +164,7 @@ async fn copy_report(
     written.map_err(|error| CliError::io(format!("write `{}`", path.display()), error))
 }
 
-fn tell(result: &DemoResult, terminal: &Terminal, options: &DemoOptions, api: &str, rides: &[Ride]) {
+fn tell(result: &DemoResult, terminal: Terminal, options: &DemoOptions, api: &str, rides: &[Ride]) {
     terminal.json(result);
     let seconds = |mae: Option<f64>| mae.map_or_else(|| "–".to_owned(), |mae| format!("{mae:.1} s"));
     let counts = [

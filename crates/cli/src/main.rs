@@ -38,9 +38,9 @@ fn main() -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         match arguments.command {
-            Command::Demo(options) => demo::run(&options, &terminal).await,
-            Command::Up(options) => up::run(&options, &terminal).await,
-            Command::Replay(options) => replay::run(&options, &terminal).await,
+            Command::Demo(options) => demo::run(&options, terminal).await,
+            Command::Up(options) => up::run(&options, terminal).await,
+            Command::Replay(options) => replay::run(&options, terminal).await,
         }
     });
     match outcome {

@@ -91,27 +91,32 @@ impl ModelFolder {
                 .map(|text| (path.clone(), text))
                 .map_err(|source| CliError::io(format!("read `{}`", path.display()), source))
         };
-        Self::of(read("features.toml")?, read("training.toml")?, read("release.toml")?)
+        Self::of(&read("features.toml")?, &read("training.toml")?, &read("release.toml")?)
     }
 
     fn built_in() -> Result<Self, CliError> {
         let file = |name: &str, text: &str| (Path::new(DEFAULT_FOLDER).join(name), text.to_owned());
         Self::of(
-            file("features.toml", include_str!("../../../models/pickup-eta/features.toml")),
-            file("training.toml", include_str!("../../../models/pickup-eta/training.toml")),
-            file("release.toml", include_str!("../../../models/pickup-eta/release.toml")),
+            &file("features.toml", include_str!("../../../models/pickup-eta/features.toml")),
+            &file("training.toml", include_str!("../../../models/pickup-eta/training.toml")),
+            &file("release.toml", include_str!("../../../models/pickup-eta/release.toml")),
         )
     }
 
     fn of(
-        features: (PathBuf, String),
-        training: (PathBuf, String),
-        release: (PathBuf, String),
+        features: &(PathBuf, String),
+        training: &(PathBuf, String),
+        release: &(PathBuf, String),
     ) -> Result<Self, CliError> {
         let plan = Plan::compile(&features.0.display().to_string(), &features.1)?;
         let name = plan.name().parse()?;
-        let folder =
-            Self { name, plan, features_toml: features.1, training: parse(&training)?, release: parse(&release)? };
+        let folder = Self {
+            name,
+            plan,
+            features_toml: features.1.clone(),
+            training: parse(training)?,
+            release: parse(release)?,
+        };
         for arm in &folder.release.arms {
             if !folder.training.variants.contains_key(&arm.variant) {
                 let detail = format!(
@@ -120,7 +125,7 @@ impl ModelFolder {
                     arm.variant,
                     folder.training.variants.keys().cloned().collect::<Vec<_>>().join(", ")
                 );
-                return Err(CliError::ModelFolder { file: release.0, detail });
+                return Err(CliError::ModelFolder { file: release.0.clone(), detail });
             }
         }
         Ok(folder)
@@ -153,7 +158,7 @@ mod tests {
         };
         let mut release = text("release.toml");
         release.1 = release.1.replace("variant = \"deep\"", "variant = \"deeper\"");
-        let error = ModelFolder::of(text("features.toml"), text("training.toml"), release).err().unwrap();
+        let error = ModelFolder::of(&text("features.toml"), &text("training.toml"), &release).err().unwrap();
         assert!(error.to_string().contains("wants variant `deeper`"), "{error}");
     }
 }

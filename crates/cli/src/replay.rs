@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Longer than any deadline that a request can ask for.
-const HTTP_TIMEOUT: Duration = Duration::from_secs(60);
+const HTTP_TIMEOUT: Duration = Duration::from_mins(1);
 /// How many problems are kept to be shown.
 const SHOWN_PROBLEMS: usize = 5;
 
@@ -165,7 +165,7 @@ fn problem_text(status: StatusCode, body: &[u8]) -> String {
 }
 
 /// `mannen replay`.
-pub(crate) async fn run(options: &ReplayOptions, terminal: &Terminal) -> Result<(), CliError> {
+pub(crate) async fn run(options: &ReplayOptions, terminal: Terminal) -> Result<(), CliError> {
     let requests = options.requests.map(|requests| requests as usize);
     let rides = source::replay_only(&options.rides, options.skip, requests, terminal)?;
     let step = terminal.counted_step("Replaying", rides.len() as u64);
@@ -201,7 +201,7 @@ impl Replayed {
         )
     }
 
-    pub(crate) fn tell_problems(&self, terminal: &Terminal) {
+    pub(crate) fn tell_problems(&self, terminal: Terminal) {
         for problem in &self.problems {
             terminal.note(format_args!("  problem: {problem}"));
         }

@@ -30,7 +30,7 @@ pub(crate) fn rides(
     options: &RideOptions,
     training_rides: usize,
     requests: usize,
-    terminal: &Terminal,
+    terminal: Terminal,
 ) -> Result<Rides, CliError> {
     let Some(trips) = &options.trips else { return simulated(options.seed, training_rides, requests, terminal) };
     let (recording, trips) = recorded(options, trips, terminal)?;
@@ -48,7 +48,7 @@ pub(crate) fn replay_only(
     options: &RideOptions,
     skip: f64,
     requests: Option<usize>,
-    terminal: &Terminal,
+    terminal: Terminal,
 ) -> Result<Vec<Ride>, CliError> {
     let Some(trips) = &options.trips else {
         let city = City::new(options.seed)?;
@@ -60,7 +60,7 @@ pub(crate) fn replay_only(
     Ok(recording.rides(later).collect())
 }
 
-fn simulated(seed: u64, training_rides: usize, requests: usize, terminal: &Terminal) -> Result<Rides, CliError> {
+fn simulated(seed: u64, training_rides: usize, requests: usize, terminal: Terminal) -> Result<Rides, CliError> {
     let step = terminal.step("Simulating a city");
     let city = City::new(seed)?;
     let mut rides = city.rides(city_epoch(), training_rides + requests);
@@ -75,7 +75,7 @@ fn city_epoch() -> Timestamp {
     CITY_EPOCH.parse().unwrap_or_default()
 }
 
-fn recorded(options: &RideOptions, trips: &Path, terminal: &Terminal) -> Result<(Recording, Vec<Trip>), CliError> {
+fn recorded(options: &RideOptions, trips: &Path, terminal: Terminal) -> Result<(Recording, Vec<Trip>), CliError> {
     let zones = options.zones.as_deref().unwrap_or(Path::new(""));
     let zones = Zones::read(zones)?;
     let weather = match &options.weather {

@@ -25,7 +25,7 @@ impl Terminal {
     }
 
     /// A step that takes a while: a spinner on a terminal, a line elsewhere.
-    pub(crate) fn step(&self, what: impl Into<String>) -> Step {
+    pub(crate) fn step(self, what: impl Into<String>) -> Step {
         let what = what.into();
         let bar = ProgressBar::with_draw_target(None, self.target());
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed:.dim}") {
@@ -33,11 +33,11 @@ impl Terminal {
         }
         bar.set_message(what.clone());
         bar.enable_steady_tick(Duration::from_millis(120));
-        Step { terminal: *self, bar, what }
+        Step { terminal: self, bar, what }
     }
 
     /// A step whose length is known.
-    pub(crate) fn counted_step(&self, what: impl Into<String>, length: u64) -> Step {
+    pub(crate) fn counted_step(self, what: impl Into<String>, length: u64) -> Step {
         let step = self.step(what);
         step.bar.set_length(length);
         let template = "{spinner} {msg} [{bar:30}] {human_pos}/{human_len} {per_sec:.dim} {eta:.dim}";
@@ -47,33 +47,33 @@ impl Terminal {
         step
     }
 
-    fn target(&self) -> ProgressDrawTarget {
+    fn target(self) -> ProgressDrawTarget {
         if self.progress { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() }
     }
 
     /// A line for people; nothing with --json or --quiet.
-    pub(crate) fn note(&self, text: impl Display) {
+    pub(crate) fn note(self, text: impl Display) {
         if self.progress {
             anstream::eprintln!("{text}");
         }
     }
 
     /// The result, for people; nothing with --json.
-    pub(crate) fn result(&self, text: impl Display) {
+    pub(crate) fn result(self, text: impl Display) {
         if !self.json {
             anstream::println!("{text}");
         }
     }
 
     /// The result, as one JSON object; nothing without --json.
-    pub(crate) fn json<T: Serialize>(&self, result: &T) {
+    pub(crate) fn json<T: Serialize>(self, result: &T) {
         if self.json {
             anstream::println!("{}", serde_json::to_string(result).unwrap_or_default());
         }
     }
 
     /// Tells an error, and gives the exit code for it.
-    pub(crate) fn failed(&self, error: &CliError) -> ExitCode {
+    pub(crate) fn failed(self, error: &CliError) -> ExitCode {
         if self.json {
             #[derive(Serialize)]
             struct Failure<'a> {

@@ -47,7 +47,7 @@ pub(crate) async fn train_and_deploy(
     running: &RunningCloud,
     model: &ModelFolder,
     rows: &[TrainingRow],
-    terminal: &Terminal,
+    terminal: Terminal,
 ) -> Result<ModelVersions, CliError> {
     let step = terminal.counted_step("Transforming features for training", rows.len() as u64);
     let view = training_view(model, rows, |rows| step.advance(rows as u64))?;

@@ -22,7 +22,7 @@ struct Running<'a> {
 }
 
 /// Starts the cloud, trains and releases where wanted, and waits for Ctrl-C.
-pub(crate) async fn run(options: &UpOptions, terminal: &Terminal) -> Result<(), CliError> {
+pub(crate) async fn run(options: &UpOptions, terminal: Terminal) -> Result<(), CliError> {
     let model = ModelFolder::read(options.cloud.model.as_deref())?;
     let rides = if options.empty {
         source::Rides { training: Vec::new(), replay: Vec::new() }
@@ -42,7 +42,7 @@ pub(crate) async fn run(options: &UpOptions, terminal: &Terminal) -> Result<(), 
 
 async fn serve(
     options: &UpOptions,
-    terminal: &Terminal,
+    terminal: Terminal,
     running: &RunningCloud,
     model: &ModelFolder,
     rides: &source::Rides,
@@ -68,7 +68,7 @@ async fn serve(
 }
 
 /// Until Ctrl-C, which the caller waits for.
-pub(crate) async fn stay(api: &str, terminal: &Terminal) {
+pub(crate) async fn stay(api: &str, terminal: Terminal) {
     terminal.result(format_args!("\nServing at {}. Ctrl-C ends it.", strong(api)));
     std::future::pending::<()>().await;
 }
