@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use domain::{ModelName, OutcomeEvent, PredictionRecord, lake::Table, truncate_to_micros};
+use domain::{ModelName, OutcomeEvent, PredictionRecord, is_archivable, lake::Table, truncate_to_micros};
 use flate2::bufread::MultiGzDecoder;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -131,6 +131,9 @@ fn prediction(model: &ModelName, line: &[u8]) -> Result<PredictionRecord, Reject
         ));
     }
     predictions::check(&record)?;
+    if !is_archivable(record.requested_at) || !is_archivable(record.answered_at) {
+        return Err(Rejection::new("invalid_time", "requested_at and answered_at must lie in the years 1970 to 2199"));
+    }
     record.requested_at = truncate_to_micros(record.requested_at);
     record.answered_at = truncate_to_micros(record.answered_at);
     Ok(record)
@@ -331,6 +334,17 @@ mod tests {
         let landed = decode_landing(&Table::Outcomes, bytes.as_bytes(), DecodeLimits::default());
         assert_eq!(landed.rows, Rows::Outcomes(vec![event]));
         assert_eq!(landed.bad.iter().map(|line| line.reason).collect::<Vec<_>>(), ["invalid_outcome", "unknown_field"]);
+    }
+
+    /// A row that Parquet could hold but no reader would read back must not reach a file: it would cost its neighbours.
+    #[test]
+    fn times_that_no_file_can_hold_are_bad_lines() {
+        let mut record = samples::prediction(1);
+        let good = json(&record);
+        record.answered_at = "9999-12-30T22:00:00.999Z".parse().unwrap();
+        let landed = decode(format!("{good}\n{}\n", json(&record)).as_bytes());
+        assert_eq!(landed.bad.iter().map(|line| line.reason).collect::<Vec<_>>(), ["invalid_time"]);
+        assert_eq!(landed.bad[0].offset, good.len() as u64 + 1);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -67,9 +68,11 @@ pub(crate) async fn run(options: &DemoOptions, terminal: Terminal) -> Result<(),
     let step = terminal.step("Starting the cloud on this machine");
     let running = RunningCloud::start(&options.cloud, &model).await?;
     step.done(running.cloud.api_url());
+    let done = AtomicBool::new(false);
     let outcome = tokio::select! {
-        outcome = run_loop(options, terminal, &running, &model, &rides, began) => outcome,
-        _ = tokio::signal::ctrl_c() => Err(CliError::Interrupted),
+        outcome = run_loop(options, terminal, &running, &model, &rides, began, &done) => outcome,
+        // After the result, with --stay, Ctrl-C is the way to end it.
+        _ = tokio::signal::ctrl_c() => if done.load(Ordering::Relaxed) { Ok(()) } else { Err(CliError::Interrupted) },
     };
     running.cloud.shutdown().await;
     outcome
@@ -82,6 +85,7 @@ async fn run_loop(
     model: &ModelFolder,
     rides: &source::Rides,
     began: Instant,
+    done: &AtomicBool,
 ) -> Result<(), CliError> {
     let versions = training::train_and_deploy(running, model, &rides.training, terminal).await?;
     let step = terminal.step("Publishing the release");
@@ -130,6 +134,7 @@ async fn run_loop(
     };
     tell(&result, terminal, options, &api, &rides.replay);
     check(&result)?;
+    done.store(true, Ordering::Relaxed);
     if options.stay {
         up::stay(&api, terminal).await;
     }
@@ -204,6 +209,7 @@ fn tell(result: &DemoResult, terminal: Terminal, options: &DemoOptions, api: &st
 fn check(result: &DemoResult) -> Result<(), CliError> {
     let replay = &result.replay;
     let failures = [
+        (replay.requests == 0, "there was no ride to send"),
         (replay.answered != replay.requests, "not every request was answered"),
         (result.archived != replay.answered, "the archive does not have one record per answer"),
         (result.archived_candidates != replay.candidates, "the archive does not have one row per candidate"),

@@ -50,7 +50,7 @@ pub(crate) enum CliError {
         detail: String,
     },
     /// The API cannot be reached.
-    #[error("{url}: {detail}; is the local cloud running? `mannen up` starts it")]
+    #[error("{url}: {detail}")]
     Api {
         /// Where.
         url: String,

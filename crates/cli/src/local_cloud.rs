@@ -1,6 +1,12 @@
 //! The cloud on a laptop, set up for the command's own use.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::Write,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
@@ -16,13 +22,22 @@ pub(crate) struct RunningCloud {
     pub(crate) cloud: LocalCloud,
     pub(crate) lake: S3Bucket,
     pub(crate) sagemaker: aws_sdk_sagemaker::Client,
+    /// Held while the cloud runs: no other may empty its folder.
+    _lock: File,
 }
 
 impl RunningCloud {
     /// Starts it in an emptied folder.
     pub(crate) async fn start(options: &CloudOptions, model: &ModelFolder) -> Result<Self, CliError> {
         let template = read_template(options.template.as_deref())?;
-        let root = fresh_folder(&options.dir)?;
+        if let Some(folder) = options.functions.as_deref().filter(|folder| !folder.is_dir()) {
+            let why = "is no folder; `cargo lambda build --release` makes target/lambda";
+            return Err(CliError::Unexpected(format!("--functions: `{}` {why}", folder.display())));
+        }
+        // Before the folder is emptied: a run that cannot start must not cost the results of the last one.
+        std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, options.port))
+            .map_err(|error| CliError::io(format!("listen on port {}", options.port), error))?;
+        let (root, lock) = fresh_folder(&options.dir)?;
         let program = std::env::current_exe().map_err(|error| CliError::io("find this program", error))?;
         let own = |role: &str| vec![program.to_string_lossy().into_owned(), role.to_owned()];
         let launcher = match &options.functions {
@@ -38,6 +53,8 @@ impl RunningCloud {
             ("MaxIdSkewSeconds".to_owned(), "0".to_owned()),
             ("DefaultModel".to_owned(), model.name.to_string()),
         ]);
+        // A batch whose function died comes back at once: nobody waits six minutes at a laptop.
+        setup.queue_retry_delay = Some(Duration::from_secs(1));
         setup.static_routes =
             vec![StaticRoute { path_prefix: "/report".to_owned(), bucket: None, key_prefix: "reports/".to_owned() }];
         let cloud = LocalCloud::start(setup).await?;
@@ -50,6 +67,7 @@ impl RunningCloud {
             lake: S3Bucket::new(aws_sdk_s3::Client::from_conf(s3), bucket),
             sagemaker: aws_sdk_sagemaker::Client::from_conf(sagemaker),
             cloud,
+            _lock: lock,
         })
     }
 }
@@ -64,6 +82,8 @@ fn sdk_config(cloud: &LocalCloud) -> SdkConfig {
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(variable("AWS_REGION")))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
+        // Plain HTTP, and past any proxy of the machine: everything is at a loopback address.
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
         .build()
 }
 
@@ -79,22 +99,36 @@ fn read_template(path: Option<&Path>) -> Result<String, CliError> {
 /// Marks a folder as ours, so that no other is ever emptied.
 const MARK: &str = ".mannen-folder";
 
-fn fresh_folder(folder: &Path) -> Result<std::path::PathBuf, CliError> {
+/// An empty folder of ours, and the lock on it.
+fn fresh_folder(folder: &Path) -> Result<(PathBuf, File), CliError> {
     let shown = folder.display();
-    if folder.exists() {
-        let is_empty =
-            folder.read_dir().map_err(|error| CliError::io(format!("read `{shown}`"), error))?.next().is_none();
-        if !is_empty && !folder.join(MARK).is_file() {
-            return Err(CliError::Unexpected(format!(
-                "`{shown}` exists and is not a folder of this command's, so it is not emptied; choose another with --dir"
-            )));
-        }
-        std::fs::remove_dir_all(folder).map_err(|error| CliError::io(format!("empty `{shown}`"), error))?;
-    }
+    let mark = folder.join(MARK);
     std::fs::create_dir_all(folder).map_err(|error| CliError::io(format!("make `{shown}`"), error))?;
-    std::fs::write(folder.join(MARK), "Made by `mannen`; emptied at each start.\n")
+    let entries = || folder.read_dir().map_err(|error| CliError::io(format!("read `{shown}`"), error));
+    if entries()?.next().is_some() && !mark.is_file() {
+        return Err(CliError::Unexpected(format!(
+            "`{shown}` exists and is not a folder of this command's, so it is not emptied; choose another with --dir"
+        )));
+    }
+    let open = File::options().create(true).truncate(false).write(true).open(&mark);
+    let mut lock = open.map_err(|error| CliError::io(format!("write into `{shown}`"), error))?;
+    if lock.try_lock().is_err() {
+        let what = format!("`{shown}` is in use by another `mannen`; choose another folder with --dir");
+        return Err(CliError::Unexpected(what));
+    }
+    // The folder itself stays: it may be a link, or the current one.
+    for entry in entries()?.filter_map(Result::ok).filter(|entry| entry.file_name() != MARK) {
+        let path = entry.path();
+        let removed = match entry.file_type() {
+            Ok(kind) if kind.is_dir() => std::fs::remove_dir_all(&path),
+            _ => std::fs::remove_file(&path),
+        };
+        removed.map_err(|error| CliError::io(format!("empty `{shown}`"), error))?;
+    }
+    lock.write_all(b"Made by `mannen`; emptied at each start.\n")
         .map_err(|error| CliError::io(format!("write into `{shown}`"), error))?;
-    folder.canonicalize().map_err(|error| CliError::io(format!("find `{shown}`"), error))
+    let folder = folder.canonicalize().map_err(|error| CliError::io(format!("find `{shown}`"), error))?;
+    Ok((folder, lock))
 }
 
 #[cfg(test)]
@@ -105,8 +139,11 @@ mod tests {
     fn only_folders_of_our_own_are_emptied() {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("a");
-        fresh_folder(&folder).unwrap();
+        let (_, lock) = fresh_folder(&folder).unwrap();
         std::fs::write(folder.join("x"), "").unwrap();
+        assert!(fresh_folder(&folder).is_err(), "it is in use");
+        assert!(folder.join("x").exists());
+        drop(lock);
         fresh_folder(&folder).unwrap();
         assert!(!folder.join("x").exists());
         let other = parent.path().join("b");

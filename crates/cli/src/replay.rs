@@ -61,6 +61,8 @@ struct Sent {
 pub(crate) async fn replay(api: &str, rides: &[Ride], concurrency: usize, step: &Step) -> Result<Replayed, CliError> {
     let client = Client::builder()
         .timeout(HTTP_TIMEOUT)
+        // A proxy of the machine must not stand between this program and its own loopback addresses.
+        .no_proxy()
         .build()
         .map_err(|error| CliError::Api { url: api.to_owned(), detail: error.to_string() })?;
     let began = Instant::now();
@@ -137,7 +139,10 @@ async fn post<T: Serialize>(
     body: &T,
 ) -> Result<(StatusCode, bytes::Bytes), CliError> {
     let url = format!("{}{path}", api.trim_end_matches('/'));
-    let failed = |error: reqwest::Error| CliError::Api { url: url.clone(), detail: chain(&error) };
+    let failed = |error: reqwest::Error| {
+        let hint = if error.is_connect() { "; is the local cloud running? `mannen up` starts it" } else { "" };
+        CliError::Api { url: url.clone(), detail: format!("{}{hint}", chain(&error)) }
+    };
     let response = client.post(&url).json(body).send().await.map_err(failed)?;
     let status = response.status();
     Ok((status, response.bytes().await.map_err(failed)?))

@@ -1,6 +1,11 @@
 //! What a person sees: progress on standard error, results on standard output, colours only on a terminal.
 
-use std::{fmt::Display, io::IsTerminal, process::ExitCode, time::Duration};
+use std::{
+    fmt::Display,
+    io::{IsTerminal, Write},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -61,14 +66,14 @@ impl Terminal {
     /// The result, for people; nothing with --json.
     pub(crate) fn result(self, text: impl Display) {
         if !self.json {
-            anstream::println!("{text}");
+            print(&text);
         }
     }
 
     /// The result, as one JSON object; nothing without --json.
     pub(crate) fn json<T: Serialize>(self, result: &T) {
         if self.json {
-            anstream::println!("{}", serde_json::to_string(result).unwrap_or_default());
+            print(&serde_json::to_string(result).unwrap_or_default());
         }
     }
 
@@ -85,6 +90,11 @@ impl Terminal {
         anstream::eprintln!("{BAD}error:{BAD:#} {error}");
         ExitCode::from(error.exit_code())
     }
+}
+
+/// To standard output. A reader that has gone away, or a full disk, is no reason to stop the work.
+fn print(text: &dyn Display) {
+    _ = writeln!(anstream::stdout(), "{text}");
 }
 
 /// A step under way. Dropped without [`Step::done`], it failed: its line is taken away, the error follows.

@@ -151,7 +151,7 @@ impl From<Box<Problem>> for HttpAnswer {
 }
 
 /// The problem for a body that is not the JSON that was expected: 400 where it is no JSON at all, 422 where it is JSON
-/// of another shape. `pointer` is where the reader stopped (see [`json_pointer_of`]).
+/// of another shape. `pointer` is where the reader stopped.
 pub fn json_problem(error: &serde_json::Error, pointer: Option<String>) -> Problem {
     if error.is_data() {
         let detail = error.to_string();
@@ -175,6 +175,12 @@ pub fn json_problem(error: &serde_json::Error, pointer: Option<String>) -> Probl
 /// # Errors
 /// The problem of [`json_problem`], boxed since it is large and rare.
 pub fn parse_json<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, Box<Problem>> {
+    // Serde would take an array for a struct, field by field.
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        let problem =
+            Problem::new(422, "invalid_value", "Invalid request", "the body must be a JSON object, not an array");
+        return Err(Box::new(problem));
+    }
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value = match serde_path_to_error::deserialize(&mut reader) {
         Ok(value) => value,
@@ -248,6 +254,7 @@ mod tests {
         let unknown = problem(r#"{"candidates": [], "input": {}}"#);
         assert_eq!((unknown.reason.as_str(), unknown.errors[0].pointer.as_str()), ("unknown_field", "/input"));
         assert_eq!(problem("{}").reason, "missing_field");
+        assert_eq!(problem("[null, null, null, null, null, {}, []]").reason, "invalid_value");
         assert_eq!(problem("{\"candidates\": [NaN]}").status, 400);
         assert_eq!(problem("{\"candidates\": []} x").status, 400);
     }

@@ -96,8 +96,9 @@ impl<S: GetObject, T> ReleaseCache<S, T> {
         &self.store
     }
 
-    /// The release in force for `model`.
-    pub async fn get(&self, model: &ModelName) -> Result<Arc<ActiveRelease<T>>, ReleaseError> {
+    /// The release in force for `model`. The store is waited for at most `patience`: after it the last good release is
+    /// served, or there is none.
+    pub async fn get(&self, model: &ModelName, patience: Duration) -> Result<Arc<ActiveRelease<T>>, ReleaseError> {
         let mut cached = self.cached.lock().await;
         let known = cached.get(model);
         if let Some(known) = known
@@ -105,7 +106,15 @@ impl<S: GetObject, T> ReleaseCache<S, T> {
         {
             return Ok(Arc::clone(&known.active));
         }
-        match self.refresh(model, known).await {
+        let refreshed = match tokio::time::timeout(patience, self.refresh(model, known)).await {
+            Ok(refreshed) => refreshed,
+            Err(_) => Err(ReleaseError::Store(StoreError::Unavailable {
+                verb: "get",
+                key: lake::release_pointer(model),
+                detail: format!("no answer within {} ms", patience.as_millis()),
+            })),
+        };
+        match refreshed {
             Ok(fresh) => {
                 let active = Arc::clone(&fresh.active);
                 cached.insert(model.clone(), fresh);
@@ -165,6 +174,8 @@ mod tests {
         object_store::{DeleteObject, PutCondition, PutObject},
     };
 
+    const PATIENCE: Duration = Duration::from_secs(5);
+
     fn model() -> ModelName {
         "pickup-eta".parse().unwrap()
     }
@@ -204,31 +215,58 @@ mod tests {
     #[tokio::test]
     async fn follows_the_pointer_after_its_ttl() {
         let cache = cache(Duration::ZERO);
-        assert_eq!(cache.get(&model()).await.unwrap_err().reason(), "no_release");
+        assert_eq!(cache.get(&model(), PATIENCE).await.unwrap_err().reason(), "no_release");
         publish(cache.store(), 10).await;
-        assert_eq!(cache.get(&model()).await.unwrap().prepared, 10);
+        assert_eq!(cache.get(&model(), PATIENCE).await.unwrap().prepared, 10);
         let second = publish(cache.store(), 20).await;
-        assert_eq!(cache.get(&model()).await.unwrap().id, second);
+        assert_eq!(cache.get(&model(), PATIENCE).await.unwrap().id, second);
     }
 
     #[tokio::test]
     async fn keeps_the_last_good_release() {
         let cache = cache(Duration::ZERO);
         publish(cache.store(), 10).await;
-        cache.get(&model()).await.unwrap();
+        cache.get(&model(), PATIENCE).await.unwrap();
         publish(cache.store(), 13).await;
-        assert_eq!(cache.get(&model()).await.unwrap().prepared, 10, "a release that cannot be prepared");
+        assert_eq!(cache.get(&model(), PATIENCE).await.unwrap().prepared, 10, "a release that cannot be prepared");
         cache.store().delete_object(&lake::release_pointer(&model())).await.unwrap();
-        assert_eq!(cache.get(&model()).await.unwrap().prepared, 10, "a pointer that is gone");
+        assert_eq!(cache.get(&model(), PATIENCE).await.unwrap().prepared, 10, "a pointer that is gone");
     }
 
     #[tokio::test]
     async fn does_not_ask_again_within_its_ttl() {
         let cache = cache(Duration::from_mins(1));
         publish(cache.store(), 10).await;
-        cache.get(&model()).await.unwrap();
+        cache.get(&model(), PATIENCE).await.unwrap();
         publish(cache.store(), 20).await;
-        assert_eq!(cache.get(&model()).await.unwrap().prepared, 10);
+        assert_eq!(cache.get(&model(), PATIENCE).await.unwrap().prepared, 10);
+    }
+
+    /// A store that never answers, once it is told so.
+    struct Hangs(MemoryStore, std::sync::atomic::AtomicBool);
+
+    #[async_trait::async_trait]
+    impl GetObject for Hangs {
+        async fn get_object(&self, key: &str, if_none_match: Option<&ETag>) -> Result<GetOutcome, StoreError> {
+            if self.1.load(std::sync::atomic::Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+            self.0.get_object(key, if_none_match).await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_that_hangs_costs_no_more_than_the_patience() {
+        let store = Hangs(MemoryStore::new(), false.into());
+        publish(&store.0, 10).await;
+        let cache = ReleaseCache::new(store, Duration::ZERO, |release| Ok(release.limits.max_candidates));
+        cache.get(&model(), PATIENCE).await.unwrap();
+        cache.store().1.store(true, std::sync::atomic::Ordering::Relaxed);
+        let began = Instant::now();
+        assert_eq!(cache.get(&model(), Duration::from_millis(20)).await.unwrap().prepared, 10);
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        let unknown = cache.get(&"other".parse().unwrap(), Duration::from_millis(20)).await.unwrap_err();
+        assert_eq!(unknown.reason(), "object_store_unavailable");
     }
 
     #[tokio::test]
@@ -236,6 +274,6 @@ mod tests {
         let cache = cache(Duration::ZERO);
         let id = publish(cache.store(), 10).await;
         cache.store().put_object(&lake::release(&model(), &id), "{}".into(), PutCondition::Always).await.unwrap();
-        assert_eq!(cache.get(&model()).await.unwrap_err().reason(), "release_unusable");
+        assert_eq!(cache.get(&model(), PATIENCE).await.unwrap_err().reason(), "release_unusable");
     }
 }

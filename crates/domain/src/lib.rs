@@ -27,7 +27,7 @@ pub use problem::{Problem, ProblemField};
 pub use record::{ArmAssignment, CandidateRecord, PredictionRecord, Tier, Timings};
 pub use release::{ArchiveMode, Arm, ExperimentPlan, FeatureSpecSource, Limits, Release, ReleaseId, ReleasePointer};
 pub use request::{Candidate, Inputs, PredictionRequest};
-pub use time::truncate_to_micros;
+pub use time::{is_archivable, truncate_to_micros};
 
 /// Bytes are kept below Lambda's 6 MB payload limit, with room for the event's envelope.
 pub const MAX_BODY_BYTES: usize = 5 * 1024 * 1024;

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{CandidateId, DomainError, Hour, PredictionId, digest::sha256_hex};
+use crate::{CandidateId, DomainError, Hour, PredictionId, digest::sha256_hex, is_archivable};
 
 /// A business metric of a ride: numeric, or binary.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -51,6 +51,12 @@ impl OutcomeEvent {
             && self.metrics.is_empty()
         {
             return invalid("an outcome needs at least one of dispatched_at, arrived_at, cancelled_at and metrics");
+        }
+        let times = [Some(self.observed_at), self.dispatched_at, self.arrived_at, self.cancelled_at];
+        if times.into_iter().flatten().any(|time| !is_archivable(time)) {
+            return invalid(
+                "observed_at, dispatched_at, arrived_at and cancelled_at must lie in the years 1970 to 2199",
+            );
         }
         if (self.arrived_at.is_some() || self.dispatched_at.is_some()) && self.candidate_id.is_none() {
             return invalid("candidate_id is needed with dispatched_at or arrived_at: it names the car that drove");
@@ -147,6 +153,8 @@ mod tests {
         assert!(event(1, None, None, Some(f64::NAN)).validate().is_err());
         assert!(OutcomeEvent { candidate_id: None, ..event(1, Some(5), None, None) }.validate().is_err());
         assert!(event(1, Some(5), None, None).validate().is_ok());
+        let far = "9999-12-30T22:00:00.999Z".parse().unwrap();
+        assert!(OutcomeEvent { observed_at: far, ..event(1, Some(5), None, None) }.validate().is_err());
     }
 
     #[test]

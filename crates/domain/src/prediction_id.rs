@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{DomainError, Hour};
+use crate::{DomainError, Hour, is_archivable};
 
 /// A prediction's id: a UUIDv7 (RFC 9562), whose first 48 bits are the request's time in Unix milliseconds. The id alone
 /// tells the hour, so an outcome finds its prediction's partition without an index. Text order is time order.
@@ -48,7 +48,11 @@ impl FromStr for PredictionId {
         if uuid.get_version_num() != 7 || uuid.get_variant() != uuid::Variant::RFC4122 {
             return Err(invalid(format!("its version is {}, not 7", uuid.get_version_num())));
         }
-        Ok(Self(uuid))
+        let id = Self(uuid);
+        if !is_archivable(id.timestamp()) {
+            return Err(invalid("its time is after the year 2199".to_owned()));
+        }
+        Ok(id)
     }
 }
 
@@ -92,6 +96,10 @@ mod tests {
         assert_eq!(error.reason(), "invalid_prediction_id");
         assert!(error.to_string().contains("version is 4"), "{error}");
         assert!("not an id".parse::<PredictionId>().is_err());
+        assert!(
+            "ffffffff-ffff-7cc3-98c4-dc0c0c07398f".parse::<PredictionId>().is_err(),
+            "a time that no file can hold"
+        );
     }
 
     proptest! {

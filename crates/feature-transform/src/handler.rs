@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use cloud::{
     http::{HttpAnswer, HttpEvent, parse_json},
     object_store::GetObject,
@@ -10,6 +12,9 @@ use lambda_runtime::tracing::info;
 use serde::{Deserialize, Serialize};
 
 use crate::TransformError;
+
+/// How long the store is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The body of a 200.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,7 +66,7 @@ async fn transform<S: GetObject>(
 ) -> Result<FeaturesAnswer, TransformError> {
     let request: PredictionRequest = parse_json(&event.json_post_body()?)?;
     let model = request.model.as_ref().unwrap_or(default_model);
-    let active = releases.get(model).await?;
+    let active = releases.get(model, PATIENCE).await?;
     let problems = request.problems(active.release.limits.max_candidates);
     if !problems.is_empty() {
         return Err(TransformError::Fields(problems));

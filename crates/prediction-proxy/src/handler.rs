@@ -19,6 +19,8 @@ use crate::{Config, ProxyError, endpoint_rows, request::PredictionAnswer, reques
 const INVOCATION_RESERVE: Duration = Duration::from_millis(50);
 /// Of the answer's time, this share (in percent) is kept back from the endpoint, for writing the record.
 const ARCHIVE_SHARE_PERCENT: u32 = 20;
+/// How long a release is waited for, where the caller leaves that much time.
+const DEFAULT_PATIENCE: Duration = Duration::from_secs(2);
 /// The record gets at least this much, even where the endpoint has used up the time.
 const ARCHIVE_LEAST: Duration = Duration::from_millis(30);
 
@@ -87,7 +89,9 @@ where
     E: InvokeEndpoint,
 {
     let resolved = ResolvedRequest::read(event, &proxy.config, invocation.now, invocation.random)?;
-    let active = proxy.releases.get(&resolved.model).await?;
+    // A release that is known already must not cost the deadline where S3 hangs; one that is not is waited for longer.
+    let deadline = resolved.deadline_ms.map_or(DEFAULT_PATIENCE, |ms| Duration::from_millis(u64::from(ms)));
+    let active = proxy.releases.get(&resolved.model, deadline.min(DEFAULT_PATIENCE) / 2).await?;
     let problems = resolved.request.problems(active.release.limits.max_candidates);
     if !problems.is_empty() {
         return Err(ProxyError::Fields(problems));
@@ -118,7 +122,8 @@ where
     let answer_by = (invocation.began + budget).min(invocation_ends);
     let mut record = unanswered_record(&resolved, &active, candidates);
     let endpoint_began = Instant::now();
-    let endpoint_by = answer_by.checked_sub(budget * ARCHIVE_SHARE_PERCENT / 100).unwrap_or(answer_by);
+    let whole = answer_by.saturating_duration_since(invocation.began);
+    let endpoint_by = answer_by.checked_sub(whole * ARCHIVE_SHARE_PERCENT / 100).unwrap_or(answer_by);
     let timeout = endpoint_by.saturating_duration_since(endpoint_began);
     match ask_endpoint(proxy, &record, rows, timeout).await {
         Ok((variant, predictions)) => {

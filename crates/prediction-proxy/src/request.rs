@@ -1,7 +1,7 @@
 use cloud::http::{HttpEvent, parse_json};
 use domain::{
     CandidateId, ModelName, PredictionId, PredictionRecord, PredictionRequest, ProblemField, Tier, Timings,
-    truncate_to_micros,
+    is_archivable, truncate_to_micros,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -52,9 +52,13 @@ impl ResolvedRequest {
             let detail = format!("{requested_at} is more than {} s from now", config.max_id_skew_s);
             problems.push(ProblemField::new(pointer, "time_too_far", detail));
         }
+        if !is_archivable(requested_at) {
+            let detail = format!("{requested_at} does not lie in the years 1970 to 2199");
+            problems.push(ProblemField::new("/requested_at", "time_too_far", detail));
+        }
         let header = event.header(DEADLINE_HEADER).map(str::parse::<u32>);
-        if let Some(Err(_)) = header {
-            let detail = format!("the header {DEADLINE_HEADER} must be a whole number of milliseconds");
+        if request.deadline_ms.is_none() && matches!(header, Some(Err(_) | Ok(0))) {
+            let detail = format!("the header {DEADLINE_HEADER} must be a whole number of milliseconds, at least 1");
             problems.push(ProblemField::new("", "invalid_deadline", detail));
         }
         if request.deadline_ms == Some(0) {
@@ -69,7 +73,7 @@ impl ResolvedRequest {
             caller_id: request.prediction_id.is_some(),
             requested_at,
             model: request.model.clone().unwrap_or_else(|| config.default_model.clone()),
-            deadline_ms: request.deadline_ms.or(header.and_then(Result::ok).filter(|&deadline| deadline > 0)),
+            deadline_ms: request.deadline_ms.or(header.and_then(Result::ok)),
             request,
         })
     }

@@ -217,6 +217,17 @@ async fn whatever_the_endpoint_does_the_request_is_answered_and_archived() {
     }
 }
 
+/// The share kept for the record is of the time there is, not of the time asked for.
+#[tokio::test]
+async fn a_deadline_beyond_the_invocations_own_leaves_time_for_the_endpoint() {
+    let proxy = proxy(Behaviour::Healthy).await;
+    for deadline_ms in [9_000_u32, 60_000, u32::MAX] {
+        let mut body = body();
+        body["deadline_ms"] = json!(deadline_ms);
+        assert_eq!(prediction(&ask(&proxy, &body).await).tier, Tier::Endpoint, "{deadline_ms}");
+    }
+}
+
 #[tokio::test]
 async fn answers_are_kept_within_the_predictions_bounds() {
     let proxy = proxy(Behaviour::Says("-5\n9999\n300\n")).await;
