@@ -8,6 +8,7 @@
 //! The crate is pure: no I/O, no clock, no randomness; time zone rules are part of the build.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+mod batch_inputs;
 mod bind;
 mod catalogue;
 mod column;
@@ -22,6 +23,7 @@ mod spec;
 mod transformer;
 mod types;
 
+pub use batch_inputs::{RawColumn, RawTexts, RawValues, Reject};
 pub use catalogue::{FUNCTIONS, Function};
 pub use error::{FeatureError, Location};
 pub use inputs::InputTable;
