@@ -144,6 +144,11 @@ impl Plan {
         &self.output_names
     }
 
+    /// Whether the spec says what is to be learnt.
+    pub fn has_label(&self) -> bool {
+        self.training.is_some()
+    }
+
     /// How many operators a serving row goes through.
     pub fn serving_steps(&self) -> usize {
         self.serving.step_count()
