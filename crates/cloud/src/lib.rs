@@ -13,4 +13,5 @@ pub mod memory;
 pub mod object_store;
 pub mod release_cache;
 pub mod s3;
+pub mod s3_event;
 pub mod sagemaker;

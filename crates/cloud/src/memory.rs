@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
@@ -10,14 +11,14 @@ use bytes::Bytes;
 use domain::digest::sha256_hex;
 
 use crate::object_store::{
-    DeleteObject, ETag, GetObject, GetOutcome, ListObjects, ListedObject, Object, PutCondition, PutObject, PutOutcome,
-    StoreError,
+    DeleteObject, ETag, GetObject, GetOutcome, GetRange, HeadObject, ListObjects, ListedObject, MIN_PART_BYTES,
+    MultipartUpload, Object, ObjectHead, PutCondition, PutMultipart, PutObject, PutOutcome, RangeOutcome, StoreError,
 };
 
-/// Objects by key. Each call is atomic.
-#[derive(Debug, Default)]
+/// Objects by key. Each call is atomic. A clone is the same store.
+#[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
-    objects: Mutex<BTreeMap<String, Object>>,
+    objects: Arc<Mutex<BTreeMap<String, Object>>>,
 }
 
 impl MemoryStore {
@@ -64,9 +65,75 @@ impl PutObject for MemoryStore {
         if !holds {
             return Ok(PutOutcome::PreconditionFailed);
         }
-        let etag = ETag(format!("\"{}\"", &sha256_hex(&bytes)[..32]));
-        objects.insert(key.to_owned(), Object { bytes, etag: etag.clone() });
-        Ok(PutOutcome::Stored(etag))
+        Ok(PutOutcome::Stored(insert(&mut objects, key, bytes)))
+    }
+}
+
+fn insert(objects: &mut BTreeMap<String, Object>, key: &str, bytes: Bytes) -> ETag {
+    let etag = ETag(format!("\"{}\"", &sha256_hex(&bytes)[..32]));
+    objects.insert(key.to_owned(), Object { bytes, etag: etag.clone() });
+    etag
+}
+
+#[async_trait]
+impl HeadObject for MemoryStore {
+    async fn head_object(&self, key: &str) -> Result<Option<ObjectHead>, StoreError> {
+        let head = |object: &Object| ObjectHead { size_bytes: object.bytes.len() as u64, etag: object.etag.clone() };
+        Ok(self.locked().get(key).map(head))
+    }
+}
+
+fn refused(verb: &'static str, key: &str, detail: impl Into<String>) -> StoreError {
+    StoreError::Refused { verb, key: key.to_owned(), detail: detail.into() }
+}
+
+#[async_trait]
+impl GetRange for MemoryStore {
+    async fn get_range(&self, key: &str, range: Range<u64>, if_match: &ETag) -> Result<RangeOutcome, StoreError> {
+        Ok(match self.locked().get(key) {
+            None => RangeOutcome::Missing,
+            Some(object) if object.etag != *if_match => RangeOutcome::Changed,
+            Some(object) if range.is_empty() || range.end > object.bytes.len() as u64 => {
+                return Err(refused("get", key, format!("InvalidRange: {range:?} of {} bytes", object.bytes.len())));
+            }
+            Some(object) => RangeOutcome::Found(object.bytes.slice(range.start as usize..range.end as usize)),
+        })
+    }
+}
+
+#[async_trait]
+impl PutMultipart for MemoryStore {
+    async fn put_multipart(&self, key: &str) -> Result<Box<dyn MultipartUpload>, StoreError> {
+        Ok(Box::new(MemoryUpload { store: self.clone(), key: key.to_owned(), parts: Vec::new() }))
+    }
+}
+
+#[derive(Debug)]
+struct MemoryUpload {
+    store: MemoryStore,
+    key: String,
+    parts: Vec<Bytes>,
+}
+
+#[async_trait]
+impl MultipartUpload for MemoryUpload {
+    async fn put_part(&mut self, bytes: Bytes) -> Result<(), StoreError> {
+        self.parts.push(bytes);
+        Ok(())
+    }
+
+    async fn complete(self: Box<Self>) -> Result<ETag, StoreError> {
+        let Some((_, all_but_last)) = self.parts.split_last() else {
+            return Err(refused("put", &self.key, "MalformedXML: an upload needs at least one part"));
+        };
+        if all_but_last.iter().any(|part| part.len() < MIN_PART_BYTES) {
+            return Err(refused("put", &self.key, "EntityTooSmall: a part but the last is below 5 MiB"));
+        }
+        Ok(insert(&mut self.store.locked(), &self.key, self.parts.concat().into()))
+    }
+
+    async fn abort(self: Box<Self>) -> Result<(), StoreError> {
+        Ok(())
     }
 }
 
@@ -112,5 +179,40 @@ mod tests {
         store.delete_object("a").await.unwrap();
         store.delete_object("a").await.unwrap();
         assert_eq!(store.get_object("a", None).await.unwrap(), GetOutcome::Missing);
+    }
+
+    #[tokio::test]
+    async fn ranges_are_of_the_object_that_was_looked_at() {
+        let store = MemoryStore::new();
+        assert_eq!(store.head_object("a").await.unwrap(), None);
+        store.put_object("a", "0123456789".into(), PutCondition::Always).await.unwrap();
+        let ObjectHead { size_bytes, etag } = store.head_object("a").await.unwrap().unwrap();
+        assert_eq!(size_bytes, 10);
+        assert_eq!(store.get_range("a", 2..5, &etag).await.unwrap(), RangeOutcome::Found("234".into()));
+        assert!(store.get_range("a", 5..11, &etag).await.is_err());
+        store.put_object("a", "x".into(), PutCondition::Always).await.unwrap();
+        assert_eq!(store.get_range("a", 0..1, &etag).await.unwrap(), RangeOutcome::Changed);
+        assert_eq!(store.get_range("b", 0..1, &etag).await.unwrap(), RangeOutcome::Missing);
+    }
+
+    #[tokio::test]
+    async fn an_upload_is_an_object_once_it_is_completed() {
+        let store = MemoryStore::new();
+        let part = Bytes::from(vec![b'x'; MIN_PART_BYTES]);
+        let mut upload = store.put_multipart("a").await.unwrap();
+        upload.put_part(part.clone()).await.unwrap();
+        assert!(store.keys().is_empty());
+        upload.put_part("y".into()).await.unwrap();
+        let etag = upload.complete().await.unwrap();
+        assert_eq!(
+            store.head_object("a").await.unwrap(),
+            Some(ObjectHead { size_bytes: MIN_PART_BYTES as u64 + 1, etag })
+        );
+        let mut small = store.put_multipart("b").await.unwrap();
+        small.put_part("y".into()).await.unwrap();
+        small.put_part(part).await.unwrap();
+        assert_eq!(small.complete().await.unwrap_err().reason(), "object_store_refused");
+        assert!(store.put_multipart("b").await.unwrap().complete().await.is_err());
+        assert_eq!(store.keys(), ["a"]);
     }
 }

@@ -1,6 +1,6 @@
 //! The object store's ports, with S3's semantics: strongly consistent, conditional writes, no rename.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -126,6 +126,64 @@ pub trait PutObject: Send + Sync {
     async fn put_object(&self, key: &str, bytes: Bytes, condition: PutCondition) -> Result<PutOutcome, StoreError>;
 }
 
+/// What is known of an object without its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectHead {
+    /// The content's length in bytes.
+    pub size_bytes: u64,
+    /// Its entity tag.
+    pub etag: ETag,
+}
+
+/// Looks at one object.
+#[async_trait]
+pub trait HeadObject: Send + Sync {
+    /// The head of the object under `key`; `None` where there is none.
+    async fn head_object(&self, key: &str) -> Result<Option<ObjectHead>, StoreError>;
+}
+
+/// What a get of a range found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RangeOutcome {
+    /// The bytes of the range.
+    Found(Bytes),
+    /// The object has another entity tag by now (412).
+    Changed,
+    /// There is no such object (404).
+    Missing,
+}
+
+/// Gets a part of one object.
+#[async_trait]
+pub trait GetRange: Send + Sync {
+    /// The bytes `range` of the object under `key`, which must still have the tag `if_match`. The range is not empty and
+    /// lies within the object.
+    async fn get_range(&self, key: &str, range: Range<u64>, if_match: &ETag) -> Result<RangeOutcome, StoreError>;
+}
+
+/// The least bytes of every part of a multipart upload but the last (S3's limit).
+pub const MIN_PART_BYTES: usize = 5 * 1024 * 1024;
+
+/// Begins to put one object, part by part.
+#[async_trait]
+pub trait PutMultipart: Send + Sync {
+    /// Begins an upload to `key`. There is no object until it is completed.
+    async fn put_multipart(&self, key: &str) -> Result<Box<dyn MultipartUpload>, StoreError>;
+}
+
+/// An object in the making. One that is dropped leaves its parts behind: abort it.
+#[async_trait]
+pub trait MultipartUpload: Send {
+    /// Appends a part: at least [`MIN_PART_BYTES`], but for the last.
+    async fn put_part(&mut self, bytes: Bytes) -> Result<(), StoreError>;
+
+    /// Makes the object of the parts, at least one, replacing what is under the key. It is then durable.
+    async fn complete(self: Box<Self>) -> Result<ETag, StoreError>;
+
+    /// Drops the parts.
+    async fn abort(self: Box<Self>) -> Result<(), StoreError>;
+}
+
 /// Deletes one object.
 #[async_trait]
 pub trait DeleteObject: Send + Sync {
@@ -151,6 +209,7 @@ pub fn content_type_of(key: &str) -> &'static str {
         Some("json") => "application/json",
         Some("html") => "text/html; charset=utf-8",
         Some("csv") => "text/csv",
+        Some("jsonl") => "application/jsonlines",
         Some("parquet") => "application/vnd.apache.parquet",
         _ => "application/octet-stream",
     }

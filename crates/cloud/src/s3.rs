@@ -1,16 +1,19 @@
 //! S3 as an object store.
 
+use std::ops::Range;
+
 use async_trait::async_trait;
 use aws_sdk_s3::{
     Client,
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
     primitives::ByteStream,
+    types::{CompletedMultipartUpload, CompletedPart},
 };
 use bytes::Bytes;
 
 use crate::object_store::{
-    DeleteObject, ETag, GetObject, GetOutcome, ListObjects, ListedObject, Object, PutCondition, PutObject, PutOutcome,
-    StoreError, content_type_of,
+    DeleteObject, ETag, GetObject, GetOutcome, GetRange, HeadObject, ListObjects, ListedObject, MultipartUpload,
+    Object, ObjectHead, PutCondition, PutMultipart, PutObject, PutOutcome, RangeOutcome, StoreError, content_type_of,
 };
 
 /// One bucket.
@@ -69,12 +72,113 @@ impl GetObject for S3Bucket {
             }
         };
         let etag = ETag(output.e_tag.unwrap_or_default());
-        let bytes = output.body.collect().await.map_err(|error| StoreError::Unavailable {
-            verb: "get",
+        Ok(GetOutcome::Found(Object { bytes: collect(key, output.body).await?, etag }))
+    }
+}
+
+async fn collect(key: &str, body: ByteStream) -> Result<Bytes, StoreError> {
+    let bytes = body.collect().await.map_err(|error| StoreError::Unavailable {
+        verb: "get",
+        key: key.to_owned(),
+        detail: DisplayErrorContext(&error).to_string(),
+    })?;
+    Ok(bytes.into_bytes())
+}
+
+#[async_trait]
+impl HeadObject for S3Bucket {
+    async fn head_object(&self, key: &str) -> Result<Option<ObjectHead>, StoreError> {
+        match self.client.head_object().bucket(&self.bucket).key(key).send().await {
+            Ok(output) => Ok(Some(ObjectHead {
+                size_bytes: u64::try_from(output.content_length.unwrap_or(0)).unwrap_or(0),
+                etag: ETag(output.e_tag.unwrap_or_default()),
+            })),
+            Err(error) if status_of(&error) == Some(404) => Ok(None),
+            Err(error) => Err(store_error("head", key, &error)),
+        }
+    }
+}
+
+#[async_trait]
+impl GetRange for S3Bucket {
+    async fn get_range(&self, key: &str, range: Range<u64>, if_match: &ETag) -> Result<RangeOutcome, StoreError> {
+        let request = self.client.get_object().bucket(&self.bucket).key(key).if_match(&if_match.0).range(format!(
+            "bytes={}-{}",
+            range.start,
+            range.end.saturating_sub(1)
+        ));
+        match request.send().await {
+            Ok(output) => {
+                let bytes = collect(key, output.body).await?;
+                if bytes.len() as u64 != range.end - range.start {
+                    let detail = format!("{} bytes came for range {range:?}", bytes.len());
+                    return Err(StoreError::Unavailable { verb: "get", key: key.to_owned(), detail });
+                }
+                Ok(RangeOutcome::Found(bytes))
+            }
+            Err(error) => match status_of(&error) {
+                Some(412) => Ok(RangeOutcome::Changed),
+                Some(404) if error.code() != Some("NoSuchBucket") => Ok(RangeOutcome::Missing),
+                _ => Err(store_error("get", key, &error)),
+            },
+        }
+    }
+}
+
+#[async_trait]
+impl PutMultipart for S3Bucket {
+    async fn put_multipart(&self, key: &str) -> Result<Box<dyn MultipartUpload>, StoreError> {
+        let request =
+            self.client.create_multipart_upload().bucket(&self.bucket).key(key).content_type(content_type_of(key));
+        let output = request.send().await.map_err(|error| store_error("put", key, &error))?;
+        let upload_id = output.upload_id.ok_or_else(|| StoreError::Unavailable {
+            verb: "put",
             key: key.to_owned(),
-            detail: DisplayErrorContext(&error).to_string(),
+            detail: "the upload has no id".to_owned(),
         })?;
-        Ok(GetOutcome::Found(Object { bytes: bytes.into_bytes(), etag }))
+        Ok(Box::new(S3Upload { store: self.clone(), key: key.to_owned(), upload_id, parts: Vec::new() }))
+    }
+}
+
+#[derive(Debug)]
+struct S3Upload {
+    store: S3Bucket,
+    key: String,
+    upload_id: String,
+    parts: Vec<CompletedPart>,
+}
+
+#[async_trait]
+impl MultipartUpload for S3Upload {
+    async fn put_part(&mut self, bytes: Bytes) -> Result<(), StoreError> {
+        // Part numbers begin at 1.
+        let number = i32::try_from(self.parts.len() + 1).unwrap_or(i32::MAX);
+        let S3Bucket { client, bucket } = &self.store;
+        let request = client.upload_part().bucket(bucket).key(&self.key).upload_id(&self.upload_id);
+        let request = request.part_number(number).body(ByteStream::from(bytes));
+        let output = request.send().await.map_err(|error| store_error("put", &self.key, &error))?;
+        self.parts.push(
+            CompletedPart::builder()
+                .part_number(number)
+                .set_e_tag(output.e_tag)
+                .set_checksum_crc32(output.checksum_crc32)
+                .build(),
+        );
+        Ok(())
+    }
+
+    async fn complete(self: Box<Self>) -> Result<ETag, StoreError> {
+        let Self { store: S3Bucket { client, bucket }, key, upload_id, parts } = *self;
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+        let request = client.complete_multipart_upload().bucket(bucket).key(&key).upload_id(upload_id);
+        let output = request.multipart_upload(parts).send().await.map_err(|error| store_error("put", &key, &error))?;
+        Ok(ETag(output.e_tag.unwrap_or_default()))
+    }
+
+    async fn abort(self: Box<Self>) -> Result<(), StoreError> {
+        let Self { store: S3Bucket { client, bucket }, key, upload_id, .. } = *self;
+        let request = client.abort_multipart_upload().bucket(bucket).key(&key).upload_id(upload_id);
+        request.send().await.map(drop).map_err(|error| store_error("put", &key, &error))
     }
 }
 

@@ -9,6 +9,11 @@
 //! archive/outcomes/dt=…/hour=…/part-00.parquet
 //! quarantine/<landing key>/<offset>.json                                   one per bad line
 //! releases/<model>/<release id>.json  releases/<model>/current.json        immutable; the pointer
+//! raw/<model>/…                                                            raw training rows: Parquet, CSV, JSON lines
+//! datasets/<model>/features/<spec hash>/<format>/<digest>.<format>         training view of one raw object, label first
+//! datasets/<model>/rejects/<spec hash>/<digest>.jsonl                      its rows that were left out, with reasons
+//! datasets/<model>/runs/<spec hash>/<format>/<digest>.json                 its summary: written last
+//! datasets/<model>/specs/….toml                                            feature specs that are tried out
 //! training/<model>/<dataset digest>/train.csv                              training view, label first
 //! models/<model>/<training job>/output/model.tar.gz                        as SageMaker writes it
 //! evaluations/<model>/dt=…/hour=….json                                     mergeable, one per hour
@@ -16,11 +21,12 @@
 //! ```
 //!
 //! Hours are event time, UTC, and come from the prediction id. Landing objects go when a durable segment holds them,
-//! segments when a durable hour file does. `archive/` is Hive-partitioned for Athena, DuckDB, Spark and pandas.
+//! segments when a durable hour file does. Raw objects are write-once: their digest is of key and entity tag, so one that
+//! is replaced has a second view beside its first. `archive/` is Hive-partitioned for Athena, DuckDB, Spark and pandas.
 
 use std::fmt;
 
-use crate::{DomainError, Hour, ModelName, PredictionId, ReleaseId};
+use crate::{DomainError, Hour, ModelName, PredictionId, ReleaseId, digest::sha256_hex};
 
 /// What the proxy and the intake write, and what the archiver's trigger is bound to.
 pub const LANDING: &str = "landing/";
@@ -172,6 +178,53 @@ pub fn release_pointer(model: &ModelName) -> String {
     format!("releases/{model}/current.json")
 }
 
+/// Raw training rows, and what the batch transform's trigger is bound to. It is apart from what the transform writes, so
+/// that no output starts another transform.
+pub const RAW: &str = "raw/";
+
+/// The model that a raw object is for, from its key alone. Everything below `raw/<model>/` is taken, whatever its name.
+pub fn raw_model(key: &str) -> Result<ModelName, DomainError> {
+    let invalid = || DomainError::InvalidKey { key: key.to_owned(), expected: "raw/<model>/…" };
+    let (model, name) = key.strip_prefix(RAW).and_then(|below| below.split_once('/')).ok_or_else(invalid)?;
+    if name.is_empty() || name.ends_with('/') {
+        return Err(invalid());
+    }
+    model.parse().map_err(|_| invalid())
+}
+
+/// The name of what is made of one raw object: of its key and content (as its entity tag tells it), so that an event that
+/// is delivered twice writes the same objects.
+pub fn raw_object_digest(key: &str, etag: &str) -> String {
+    let mut digest = sha256_hex(format!("{key}\n{etag}").as_bytes());
+    digest.truncate(32);
+    digest
+}
+
+/// The training views of all raw objects by one spec: a SageMaker channel. `format` is `csv` or `parquet`.
+pub fn feature_view_prefix(model: &ModelName, spec_hash: &str, format: &str) -> String {
+    format!("datasets/{model}/features/{spec_hash}/{format}/")
+}
+
+/// The training view of one raw object.
+pub fn feature_view(model: &ModelName, spec_hash: &str, format: &str, digest: &str) -> String {
+    format!("{}{digest}.{format}", feature_view_prefix(model, spec_hash, format))
+}
+
+/// The rows of one raw object that were left out.
+pub fn feature_rejects(model: &ModelName, spec_hash: &str, digest: &str) -> String {
+    format!("datasets/{model}/rejects/{spec_hash}/{digest}.jsonl")
+}
+
+/// The summary of one raw object's transform.
+pub fn feature_run(model: &ModelName, spec_hash: &str, format: &str, digest: &str) -> String {
+    format!("datasets/{model}/runs/{spec_hash}/{format}/{digest}.json")
+}
+
+/// Feature specs of a model that are tried out before they are released.
+pub fn trial_spec_prefix(model: &ModelName) -> String {
+    format!("datasets/{model}/specs/")
+}
+
 /// The folder of one training view (the SageMaker `train` channel), by the digest of its content.
 pub fn training_view_prefix(model: &ModelName, digest: &str) -> String {
     format!("training/{model}/{digest}/")
@@ -230,6 +283,19 @@ mod tests {
         ] {
             assert!(landing_table(key).is_err(), "{key}");
         }
+    }
+
+    #[test]
+    fn raw_keys_tell_their_model() {
+        assert_eq!(raw_model("raw/pickup-eta/2026/trips.csv.gz").unwrap(), model());
+        for key in ["raw/", "raw/x.csv", "raw/pickup-eta/", "raw/pickup-eta/a/", "raw/../x", "datasets/pickup-eta/x"] {
+            assert!(raw_model(key).is_err(), "{key}");
+        }
+        let digest = raw_object_digest("raw/pickup-eta/a.csv", "\"e\"");
+        assert_ne!(digest, raw_object_digest("raw/pickup-eta/a.csv", "\"f\""));
+        let view = feature_view(&model(), "h", "csv", &digest);
+        assert_eq!(view, format!("datasets/pickup-eta/features/h/csv/{digest}.csv"));
+        assert!(raw_model(&view).is_err(), "an output is no input");
     }
 
     #[test]

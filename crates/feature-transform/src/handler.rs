@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::TransformError;
 
 /// How long the store is waited for.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The body of a 200.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

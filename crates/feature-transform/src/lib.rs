@@ -1,20 +1,32 @@
-//! `POST /v1/features`: the features of a request's candidates, by the spec that is in force. The same request body as
-//! for predictions; no endpoint is asked and nothing is archived.
+//! Features by the spec that is in force, of requests and of files.
+//!
+//! - `POST /v1/features`: the features of a request's candidates. The same body as for predictions; no endpoint is asked
+//!   and nothing is archived.
+//! - A raw object that has come to the lake (S3 notification, direct, through SQS or EventBridge), or
+//!   `{"transform": {…}}`: its training view, by the very same plan ([`transform_object`]).
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+mod batch;
 mod config;
 mod error;
+mod event;
 mod handler;
+mod object_io;
+mod service;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use cloud::{aws, config::Environment, http::HttpEvent, release_cache::ReleaseCache, s3::S3Bucket};
+pub use batch::{BatchStore, ObjectOutcome, transform_object};
+use cloud::{aws, config::Environment, release_cache::ReleaseCache, s3::S3Bucket};
 pub use config::Config;
-pub use error::TransformError;
+pub use error::{BatchTransformError, TransformError};
+pub use event::{FormatName, TransformCommand, Trigger, parse_event};
 use features::Transformer;
 pub use handler::{CandidateFeatures, FeaturesAnswer, answer};
 use jiff::Timestamp;
 use lambda_runtime::{Error, LambdaEvent, service_fn, tracing};
+use serde_json::Value;
+pub use service::Service;
 
 /// Runs the function until the runtime ends it: reads the environment, builds the client once, serves.
 ///
@@ -26,10 +38,10 @@ pub async fn run() -> Result<(), Error> {
     let aws = aws::sdk_config().await;
     let lake = S3Bucket::new(aws_sdk_s3::Client::new(&aws), &config.lake_bucket);
     let ttl = Duration::from_secs(config.release_ttl_s);
-    let releases = Arc::new(ReleaseCache::new(lake, ttl, Transformer::of_release));
-    lambda_runtime::run(service_fn(move |event: LambdaEvent<HttpEvent>| {
-        let (releases, default_model) = (Arc::clone(&releases), config.default_model.clone());
-        async move { Ok::<_, Error>(answer(&releases, &default_model, &event.payload, Timestamp::now()).await) }
+    let releases = ReleaseCache::new(lake.clone(), ttl, Transformer::of_release);
+    let service = &Service::new(config, lake, releases);
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
+        service.handle(&event.payload, Timestamp::now()).await
     }))
     .await
 }

@@ -139,6 +139,16 @@ impl Column {
         }
     }
 
+    /// Appends a text to a column of texts.
+    pub(crate) fn push_text(&mut self, text: &str) {
+        if let Values::Text(texts) = &mut self.values {
+            texts.push(text);
+            if self.has_nulls {
+                self.valid.push(true);
+            }
+        }
+    }
+
     pub(crate) fn is_valid(&self, row: usize) -> bool {
         !self.has_nulls || self.valid[row]
     }

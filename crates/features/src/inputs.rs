@@ -14,8 +14,8 @@ use crate::{
 /// Rows of inputs, one column per input of the plan. Buffers are reused after [`InputTable::clear`].
 #[derive(Debug)]
 pub struct InputTable {
-    columns: Vec<Column>,
-    rows: usize,
+    pub(crate) columns: Vec<Column>,
+    pub(crate) rows: usize,
 }
 
 impl InputTable {
@@ -128,7 +128,7 @@ impl Plan {
                     return None;
                 }
                 if input.name == REQUESTED_AT {
-                    return Some(Value::Timestamp(requested_at.as_microsecond()));
+                    return Some(Value::Timestamp(micros(requested_at)));
                 }
                 match read_value(input, inputs.get(&input.name)) {
                     Ok(value) => Some(value),
@@ -141,7 +141,7 @@ impl Plan {
             .collect()
     }
 
-    fn unknown_field(&self, name: &str, known: Option<&Input>, wanted: &impl Fn(Scope) -> bool) -> String {
+    pub(crate) fn unknown_field(&self, name: &str, known: Option<&Input>, wanted: &impl Fn(Scope) -> bool) -> String {
         if let Some(input) = known {
             return match input.scope {
                 _ if name == REQUESTED_AT => format!("`{name}` is a field of the request, not one of its inputs"),
@@ -175,7 +175,7 @@ impl Errors {
 }
 
 /// One value against its declaration: the value, or a reason code and a detail.
-fn read_value(input: &Input, json: Option<&Json>) -> Result<Value, (&'static str, String)> {
+pub(crate) fn read_value(input: &Input, json: Option<&Json>) -> Result<Value, (&'static str, String)> {
     let json = match json {
         None | Some(Json::Null) => {
             return match (&input.default, input.nullable) {
@@ -209,9 +209,7 @@ fn read_value(input: &Input, json: Option<&Json>) -> Result<Value, (&'static str
             return Err(("text_too_long", detail));
         }
         (Type::String, Json::String(text)) => Value::String(text.clone()),
-        (Type::Timestamp, Json::String(text)) => {
-            Value::Timestamp(text.parse::<Timestamp>().map_err(|_| wrong_type())?.as_microsecond())
-        }
+        (Type::Timestamp, Json::String(text)) => Value::Timestamp(micros(text.parse().map_err(|_| wrong_type())?)),
         _ => return Err(wrong_type()),
     };
     let number = match value {
@@ -235,14 +233,19 @@ fn read_value(input: &Input, json: Option<&Json>) -> Result<Value, (&'static str
 }
 
 /// A whole number of 64 bits, also one written as `7.0`.
-fn whole(number: &serde_json::Number) -> Option<i64> {
+pub(crate) fn whole(number: &serde_json::Number) -> Option<i64> {
     number.as_i64().or_else(|| whole_float(number.as_f64()?))
 }
 
 /// Every whole double in this range is exactly an integer; 2^63 itself is beyond.
-fn whole_float(number: f64) -> Option<i64> {
+pub(crate) fn whole_float(number: f64) -> Option<i64> {
     let fits = (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&number);
     (number.fract() == 0.0 && fits).then_some(number as i64)
+}
+
+/// An instant as columns hold it: microseconds since 1970-01-01 UTC, what is finer is cut off, towards the past.
+pub(crate) fn micros(timestamp: Timestamp) -> i64 {
+    timestamp.as_nanosecond().div_euclid(1_000) as i64
 }
 
 /// A value for an error message, not longer than a line.

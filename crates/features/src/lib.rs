@@ -8,6 +8,7 @@
 //! The crate is pure: no I/O, no clock, no randomness; time zone rules are part of the build.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+mod batch_inputs;
 mod bind;
 mod canonical;
 mod catalogue;
@@ -32,6 +33,7 @@ mod transformer;
 mod types;
 mod zones;
 
+pub use batch_inputs::{RawColumn, RawTexts, RawValues, Reject};
 pub use canonical::PartKind;
 pub use catalogue::{EXAMPLE_PLACE, EXAMPLE_SPEC, Function, GROUPS, Group, functions, reference_markdown};
 pub use diff::{Change, diff};

@@ -186,6 +186,11 @@ impl Plan {
         self.serving.ops().map(crate::op::Op::cost_ns).collect()
     }
 
+    /// Whether the spec says what is to be learnt.
+    pub fn has_label(&self) -> bool {
+        self.training.is_some()
+    }
+
     /// How many operators a serving row goes through.
     pub fn serving_steps(&self) -> usize {
         self.serving.step_count()

@@ -1,5 +1,5 @@
 use archive::ArchiveError;
-use cloud::object_store::StoreError;
+use cloud::{object_store::StoreError, s3_event::UnknownEvent};
 use domain::DomainError;
 use lambda_runtime::Diagnostic;
 use thiserror::Error;
@@ -81,6 +81,12 @@ pub struct Failure {
     pub reason: &'static str,
     /// What happened.
     pub detail: String,
+}
+
+impl From<UnknownEvent> for ArchiverError {
+    fn from(error: UnknownEvent) -> Self {
+        Self::UnknownEvent(error.0)
+    }
 }
 
 impl From<&ArchiverError> for Failure {

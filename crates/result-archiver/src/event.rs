@@ -1,12 +1,10 @@
-//! The events that start the function. Only the fields that it reads are decoded, so that it also takes what other
-//! implementations of S3 send.
-//! Source: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html>,
-//! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html>.
+//! The events that start the function.
 
+use cloud::s3_event::{Created, CreatedObject, S3Key, SqsMessage, created_objects, sqs_messages};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{ArchiverError, S3Key};
+use crate::ArchiverError;
 
 /// What an event asks for.
 #[derive(Debug)]
@@ -40,38 +38,6 @@ pub struct Message {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct SqsRecord {
-    #[serde(default)]
-    message_id: String,
-    #[serde(default)]
-    body: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct S3Record {
-    event_name: String,
-    s3: ObjectOfBucket,
-}
-
-#[derive(Deserialize)]
-struct ObjectOfBucket {
-    bucket: Bucket,
-    object: Object,
-}
-
-#[derive(Deserialize)]
-struct Bucket {
-    name: String,
-}
-
-#[derive(Deserialize)]
-struct Object {
-    key: String,
-}
-
-#[derive(Deserialize)]
 struct Sweep {
     #[serde(default = "landing")]
     prefix: String,
@@ -86,66 +52,34 @@ fn landing() -> String {
 /// # Errors
 /// The event is none of the kinds of [`Trigger`].
 pub fn parse_event(event: &Value, bucket: &str) -> Result<Trigger, ArchiverError> {
-    let records = event["Records"].as_array();
-    if records.is_some_and(|records| records.iter().any(|record| record["eventSource"] == "aws:sqs")) {
-        let records: Vec<SqsRecord> = decode(&event["Records"], "an SQS event")?;
-        return Ok(Trigger::Messages(records.into_iter().map(|record| message(record, bucket)).collect()));
+    if let Some(messages) = sqs_messages(event)? {
+        let ours = |SqsMessage { id, body, objects }| Message { id, body, deliveries: deliveries(objects, bucket) };
+        return Ok(Trigger::Messages(messages.into_iter().map(ours).collect()));
     }
     if event["detail-type"] == "Scheduled Event" || event["source"] == "aws.scheduler" || !event["compact"].is_null() {
         return Ok(Trigger::Compact);
     }
     if !event["archive"].is_null() {
-        let Sweep { prefix } = decode(&event["archive"], "`archive`")?;
+        let Sweep { prefix } = Sweep::deserialize(&event["archive"])
+            .map_err(|error| ArchiverError::UnknownEvent(format!("`archive`: {error}")))?;
         if !prefix.starts_with(domain::lake::LANDING) {
             return Err(ArchiverError::UnknownEvent(format!("prefix `{prefix}` is not below landing/")));
         }
         return Ok(Trigger::Sweep { prefix });
     }
-    deliveries(event, bucket).map(Trigger::Landed)
+    Ok(Trigger::Landed(deliveries(created_objects(event)?, bucket)))
 }
 
-fn message(record: SqsRecord, bucket: &str) -> Message {
-    let SqsRecord { message_id: id, body } = record;
-    let deliveries = serde_json::from_str(&body)
-        .map_err(|error| ArchiverError::UnknownEvent(format!("the message's body is not JSON: {error}")))
-        .and_then(|event: Value| deliveries(&event, bucket))
-        .unwrap_or_else(|error| vec![Err(error)]);
-    Message { id, body, deliveries }
+fn deliveries(objects: Vec<Created>, bucket: &str) -> Vec<Delivery> {
+    objects.into_iter().map(|object| ours(object?, bucket)).collect()
 }
 
-/// The objects that an S3 notification or an EventBridge event names.
-fn deliveries(event: &Value, bucket: &str) -> Result<Vec<Delivery>, ArchiverError> {
-    // S3 sends it when the notification is set up.
-    if event["Event"] == "s3:TestEvent" {
-        return Ok(Vec::new());
-    }
-    if event["source"] == "aws.s3" && event["detail-type"] == "Object Created" {
-        let ObjectOfBucket { bucket: found, object } = decode(&event["detail"], "an EventBridge event")?;
-        return Ok(vec![ours(found, S3Key::from_plain(object.key), bucket)]);
-    }
-    let Some(records) = event["Records"].as_array() else {
-        let text: String = event.to_string().chars().take(200).collect();
-        return Err(ArchiverError::UnknownEvent(text));
-    };
-    let created = records.iter().filter_map(|record| match decode::<S3Record>(record, "an S3 record") {
-        // Deletions, among them our own, need nothing.
-        Ok(record) if !record.event_name.trim_start_matches("s3:").starts_with("ObjectCreated:") => None,
-        Ok(S3Record { s3, .. }) => Some(ours(s3.bucket, S3Key::from_notification(&s3.object.key), bucket)),
-        Err(error) => Some(Err(error)),
-    });
-    Ok(created.collect())
-}
-
-fn ours(found: Bucket, key: S3Key, bucket: &str) -> Delivery {
-    if found.name != bucket {
-        return Err(ArchiverError::ForeignBucket { found: found.name, expected: bucket.to_owned() });
+fn ours(CreatedObject { bucket: found, key }: CreatedObject, bucket: &str) -> Delivery {
+    if found != bucket {
+        return Err(ArchiverError::ForeignBucket { found, expected: bucket.to_owned() });
     }
     domain::lake::landing_table(key.as_str())?;
     Ok(key)
-}
-
-fn decode<T: for<'de> Deserialize<'de>>(value: &Value, what: &str) -> Result<T, ArchiverError> {
-    T::deserialize(value).map_err(|error| ArchiverError::UnknownEvent(format!("{what}: {error}")))
 }
 
 #[cfg(test)]

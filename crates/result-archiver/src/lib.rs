@@ -12,7 +12,6 @@ mod config;
 mod error;
 mod event;
 mod handler;
-mod s3_key;
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -21,12 +20,12 @@ use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
 
 pub use archive_batch::{ArchiveSummary, BatchOutcome, archive_batch};
+pub use cloud::s3_event::S3Key;
 pub use compact::{CompactionOutcome, CompactionSummary, compact};
 pub use config::Config;
 pub use error::{ArchiverError, Failure};
 pub use event::{Delivery, Message, Trigger, parse_event};
 pub use handler::handle;
-pub use s3_key::S3Key;
 
 /// Time left at the end of an invocation for the round that is under way.
 const DEADLINE_MARGIN: Duration = Duration::from_secs(10);
