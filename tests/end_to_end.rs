@@ -301,3 +301,44 @@ fn a_bad_spec_is_told_with_its_place() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("model/features.toml:") && said.contains("did you mean `rain_mm`?"), "{said}");
 }
+
+#[test]
+fn a_spec_is_checked_compared_and_run_over_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/pickup-eta");
+    let model = model.to_str().unwrap();
+    let run = |arguments: &[&str]| {
+        let output = mannen(directory.path()).arg("features").args(arguments).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (code, said, _) = run(&["check", model]);
+    assert!(code == Some(0) && said.contains("21 model columns"), "{said}");
+    assert!(run(&["explain", model]).1.contains("distance_m"));
+    assert!(run(&["functions"]).1.contains("GREAT_CIRCLE_M(lat1, lon1, lat2, lon2)"));
+    let schema: Value = serde_json::from_str(&run(&["schema", model]).1).unwrap();
+    assert_eq!(schema["properties"]["inputs"]["properties"]["rider_lat"]["maximum"], 90.0);
+
+    let other = directory.path().join("features.toml");
+    let text = fs::read_to_string(Path::new(model).join("features.toml")).unwrap();
+    fs::write(&other, text.replace("COALESCE(rain_mm, 0)", "COALESCE(rain_mm, 1)")).unwrap();
+    assert_eq!(run(&["diff", model, model]).0, Some(0));
+    let (code, said, _) = run(&["diff", model, "features.toml"]);
+    assert!(code == Some(1) && said.contains("rain"), "{said}");
+
+    let header = "requested_at,rider_lat,rider_lon,rider_zone,car_lat,car_lon,car_zone,drive_s";
+    let rows = [
+        "2018-06-01T22:24:30Z,40.75,-73.98,1,40.76,-73.97,2,300.5",
+        "2018-06-01T22:25:30Z,91,-73.98,1,40.76,-73.97,2,300",
+        "2018-06-01T22:26:30Z,40.75,-73.98,,40.75,-73.98,,60",
+    ];
+    fs::write(directory.path().join("rides.csv"), format!("{header}\n{}\n", rows.join("\n"))).unwrap();
+    let (code, said, told) = run(&["run", "--spec", model, "--format", "csv", "--json", "rides.csv"]);
+    assert_eq!(code, Some(0), "{told}");
+    let summary: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&summary["written"], &summary["rejected"]["out_of_range"]), (&json!(2), &json!(1)), "{said}");
+    let view = fs::read_to_string(directory.path().join("features/train.csv")).unwrap();
+    assert!(view.starts_with("300.5,") && view.lines().count() == 2, "{view}");
+    let rejects = fs::read_to_string(directory.path().join("features/rejects.jsonl")).unwrap();
+    assert!(rejects.contains("rider_lat") && rejects.lines().count() == 1, "{rejects}");
+}

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::features::FeaturesCommand;
+
 /// Everything around a model in production: train, release, serve, archive, evaluate.
 #[derive(Debug, Parser)]
 #[command(name = "mannen", version, about, max_term_width = 100)]
@@ -30,6 +32,11 @@ pub(crate) enum Command {
     Up(UpOptions),
     /// Send recorded trips as requests to a running API, and their durations as outcomes
     Replay(ReplayOptions),
+    /// Check, explain, compare and run a feature spec
+    Features {
+        #[command(subcommand)]
+        command: FeaturesCommand,
+    },
 }
 
 /// Where rides come from.

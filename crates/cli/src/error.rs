@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 
+use ::features::FeatureError;
 use cloud::object_store::StoreError;
 use domain::DomainError;
-use features::FeatureError;
 use local::LocalError;
 use rides::RidesError;
 use thiserror::Error;
@@ -60,6 +60,12 @@ pub(crate) enum CliError {
     /// A step came to another result than it should.
     #[error("{0}")]
     Unexpected(String),
+    /// Files that cannot be transformed.
+    #[error(transparent)]
+    Batch(#[from] feature_batch::BatchError),
+    /// Two specs that differ, as `diff` tells by its exit code.
+    #[error("{0} difference(s)")]
+    Differs(usize),
     /// Ctrl-C.
     #[error("interrupted")]
     Interrupted,
@@ -82,6 +88,8 @@ impl CliError {
             Self::Domain(error) => error.reason(),
             Self::Aws { .. } => "aws",
             Self::Api { .. } => "api_unreachable",
+            Self::Batch(error) => error.reason(),
+            Self::Differs(_) => "specs_differ",
             Self::Unexpected(_) => "unexpected",
             Self::Interrupted => "interrupted",
         }

@@ -8,6 +8,7 @@ mod archive_counts;
 mod arguments;
 mod demo;
 mod error;
+mod features;
 mod local_cloud;
 mod model_folder;
 mod programs;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
             Command::Demo(options) => demo::run(&options, terminal).await,
             Command::Up(options) => up::run(&options, terminal).await,
             Command::Replay(options) => replay::run(&options, terminal).await,
+            Command::Features { command } => features::run(&command, terminal),
         }
     });
     match outcome {

@@ -5,8 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ::features::Plan;
 use domain::{ExperimentPlan, Limits, ModelName};
-use features::Plan;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::error::CliError;

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ::features::{FeatureTable, InputTable, Scratch};
 use aws_sdk_sagemaker::{
     Client,
     error::DisplayErrorContext,
@@ -21,7 +22,6 @@ use cloud::{
     s3::S3Bucket,
 };
 use domain::{digest::sha256_hex, lake};
-use features::{FeatureTable, InputTable, Scratch};
 use rides::TrainingRow;
 
 use crate::{
