@@ -20,8 +20,12 @@ pub(crate) enum Op {
     /// First operand, or the second where it is NULL.
     Coalesce(Type),
     Cast(Type, Type),
-    /// A field of the local time in a zone of the plan's table.
+    /// A field of the local time in a zone of the plan's table. The graph makes the next two of it.
     LocalTime(TimeField, ZoneIndex),
+    /// Whole seconds from 1970-01-01T00:00:00 to the local time in a zone, rounded down.
+    LocalSecond(ZoneIndex),
+    /// A field of a time told in such seconds.
+    FieldOfSecond(TimeField),
     Text1(Text1),
     TextLength,
     Concat,
@@ -89,7 +93,7 @@ pub(crate) enum Int1 {
     Sign,
 }
 
-/// Of two points: latitude, longitude, latitude, longitude in degrees.
+/// Of two points: latitude, longitude, latitude, longitude in degrees. The graph makes arithmetic of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Geo {
     GreatCircle,
@@ -141,7 +145,12 @@ impl Op {
     pub(crate) fn result(self) -> Type {
         match self {
             Self::Float2(_) | Self::Float1(_) | Self::Geo(_) => Type::Float,
-            Self::Int2(_) | Self::Int1(_) | Self::LocalTime(..) | Self::TextLength => Type::Int,
+            Self::Int2(_)
+            | Self::Int1(_)
+            | Self::LocalTime(..)
+            | Self::LocalSecond(_)
+            | Self::FieldOfSecond(_)
+            | Self::TextLength => Type::Int,
             Self::Compare(..) | Self::And | Self::Or | Self::Not | Self::IsNull => Type::Bool,
             Self::Select(of) | Self::Coalesce(of) | Self::Cast(_, of) => of,
             Self::Text1(_) | Self::Concat => Type::String,

@@ -176,14 +176,12 @@ impl Plan {
         table.outputs.iter_mut().for_each(Vec::clear);
         table.fallback.clear();
         table.label.clear();
-        program.evaluate(inputs.columns(), rows, registers, |result, _, view| {
-            let column = match result {
-                result if result < outputs => &mut table.outputs[result],
-                result if result == outputs => &mut table.fallback,
-                _ => &mut table.label,
-            };
-            push_with_nan(column, &view);
-        });
+        let mut columns = Sinks { outputs: &mut table.outputs, fallback: &mut table.fallback, label: &mut table.label };
+        if !program.evaluate_rows(inputs.columns(), rows, registers, |result, value| columns.of(result).push(value)) {
+            program.evaluate(inputs.columns(), rows, registers, |result, view| {
+                push_with_nan(columns.of(result), &view);
+            });
+        }
         for value in &mut table.fallback {
             let known = if value.is_nan() { self.fallback_default } else { *value };
             *value = self.bounded(known).unwrap_or(self.fallback_default);
@@ -194,6 +192,23 @@ impl Plan {
     pub fn bounded(&self, value: f64) -> Option<f64> {
         let (min, max) = (self.prediction.min.unwrap_or(f64::MIN), self.prediction.max.unwrap_or(f64::MAX));
         value.is_finite().then(|| value.clamp(min, max))
+    }
+}
+
+/// The columns that a program's results go to.
+struct Sinks<'a> {
+    outputs: &'a mut [Vec<f64>],
+    fallback: &'a mut Vec<f64>,
+    label: &'a mut Vec<f64>,
+}
+
+impl Sinks<'_> {
+    fn of(&mut self, result: usize) -> &mut Vec<f64> {
+        match result.checked_sub(self.outputs.len()) {
+            None => &mut self.outputs[result],
+            Some(0) => self.fallback,
+            Some(_) => self.label,
+        }
     }
 }
 
