@@ -9,6 +9,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 mod bind;
+mod block;
 mod catalogue;
 mod column;
 mod error;
@@ -20,7 +21,6 @@ mod math;
 mod op;
 mod plan;
 mod program;
-mod row;
 mod spec;
 mod transformer;
 mod types;

@@ -177,7 +177,10 @@ impl Plan {
         table.fallback.clear();
         table.label.clear();
         let mut columns = Sinks { outputs: &mut table.outputs, fallback: &mut table.fallback, label: &mut table.label };
-        if !program.evaluate_rows(inputs.columns(), rows, registers, |result, value| columns.of(result).push(value)) {
+        let done = program.evaluate_blocks(inputs.columns(), rows, registers, |result, bits| {
+            columns.of(result).extend(bits.iter().map(|&bits| f64::from_bits(bits)));
+        });
+        if !done {
             program.evaluate(inputs.columns(), rows, registers, |result, view| {
                 push_with_nan(columns.of(result), &view);
             });

@@ -4,17 +4,21 @@ use std::{collections::HashMap, fmt::Write};
 
 use crate::{
     Type, Value,
+    block::{BlockProgram, Blocks},
     column::{Column, View},
     graph::{Graph, Node, NodeId, NodeKind},
     kernels::{self, Zone},
     op::{Float1, Op},
-    row::{RowProgram, RowRegisters},
 };
 
 /// Rows are computed in runs of at most this many, so that a run's registers stay in the processor's cache.
-const RUN_ROWS: usize = 256;
-/// Fewer rows are computed one by one: a run has costs of its own.
-const LEAST_RUN: usize = 4;
+const RUN_ROWS: usize = 512;
+/// Rows of a vector: a block's chunk.
+const LANES: usize = 8;
+/// Chunks of a block: so many that a step's costs count little, so few that what is at work stays in the cache.
+const CHUNKS: usize = 32;
+/// Fewer rows are computed one by one: a vector has costs of its own.
+const LEAST_VECTOR_ROWS: usize = 4;
 const MAX_OPERANDS: usize = 4;
 
 /// Where an operand lies.
@@ -43,8 +47,9 @@ pub(crate) struct Program {
     registers: Vec<Type>,
     results: Vec<Slot>,
     zones: Vec<Zone>,
-    /// The same program for a single row; none where texts are computed with.
-    row: Option<RowProgram>,
+    /// The same steps over blocks, for single rows and for many; none where texts are computed with.
+    row: Option<BlockProgram<1, 1>>,
+    batch: Option<BlockProgram<LANES, CHUNKS>>,
 }
 
 /// Buffers of one program's evaluation, reused from call to call.
@@ -53,7 +58,8 @@ pub(crate) struct Registers {
     columns: Vec<Column>,
     constants: Vec<Column>,
     constant_rows: usize,
-    row: RowRegisters,
+    row: Blocks<1, 1>,
+    batch: Blocks<LANES, CHUNKS>,
 }
 
 impl Program {
@@ -78,6 +84,7 @@ impl Program {
             results: Vec::new(),
             zones: graph.zones().to_vec(),
             row: None,
+            batch: None,
         };
         let mut slots = vec![Slot::Input(0); nodes.len()];
         let mut free: Vec<usize> = Vec::new();
@@ -120,7 +127,9 @@ impl Program {
             }
         }
         program.results = results.iter().map(|&result| slots[result]).collect();
-        program.row = RowProgram::new(&program.steps, &program.constants, &program.registers, &program.results);
+        let (steps, constants, registers) = (&program.steps, &program.constants, program.registers.len());
+        program.row = BlockProgram::new(steps, constants, registers, &program.results);
+        program.batch = BlockProgram::new(steps, constants, registers, &program.results);
         program
     }
 
@@ -179,18 +188,21 @@ impl Program {
         registers.columns[step.result] = result;
     }
 
-    /// Computes a single row where that is cheaper; `emit(result index, value)` is called for each result, with NaN
-    /// for NULL. Returns whether it did.
-    pub(crate) fn evaluate_rows(
+    /// Computes all rows where no step is about texts; `emit(result index, floats' bits of a run)` is called for each
+    /// run and result, with NaN for NULL. Returns whether it did.
+    pub(crate) fn evaluate_blocks(
         &self,
         inputs: &[Column],
         rows: usize,
         registers: &mut Registers,
-        mut emit: impl FnMut(usize, f64),
+        emit: impl FnMut(usize, &[u64]),
     ) -> bool {
-        let Some(program) = self.row.as_ref().filter(|_| rows < LEAST_RUN) else { return false };
-        for row in 0..rows {
-            program.evaluate(inputs, row, &self.zones, &mut registers.row, &mut emit);
+        match (&self.row, &self.batch) {
+            (Some(row), _) if rows < LEAST_VECTOR_ROWS => {
+                row.evaluate(inputs, rows, &self.zones, &mut registers.row, emit);
+            }
+            (_, Some(batch)) => batch.evaluate(inputs, rows, &self.zones, &mut registers.batch, emit),
+            _ => return false,
         }
         true
     }

@@ -5,7 +5,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use super::{
     int::{all_within, floor_divide},
     strict,
-    vector::{each, vectorised},
+    vector::{Int64, each, vectorised},
 };
 use crate::{
     column::{Column, View},
@@ -79,16 +79,20 @@ const FEW_CHANGES: usize = 8;
 
 pub(super) fn local_second(zone: &Zone, x: &View<'_>, rows: usize, result: &mut Column) {
     strict(&[x], result);
-    let x = x.ints();
-    let out = result.ints_mut(rows);
+    local_seconds(zone, x.ints(), result.ints_mut(rows));
+}
+
+/// [`Zone::local_second`] of every instant.
+pub(crate) fn local_seconds<I: Int64>(zone: &Zone, x: &[I], out: &mut [I]) {
     if !all_within(x, EXACT) {
-        return each(x, out, |micros| zone.local_second(micros));
+        return each(x, out, |micros: I| I::of(zone.local_second(micros.get())));
     }
     let (first, last) = vectorised(
         #[inline(always)]
         || {
-            each(x, out, |micros| floor_divide(micros, MICROS_PER_SECOND as f64));
-            out.iter().fold((i64::MAX, i64::MIN), |(first, last), &second| (first.min(second), last.max(second)))
+            each(x, out, |micros: I| I::of(floor_divide(micros.get(), MICROS_PER_SECOND as f64)));
+            let seconds = out.iter().map(|second| second.get());
+            seconds.fold((i64::MAX, i64::MIN), |(first, last), second| (first.min(second), last.max(second)))
         },
     );
     match zone.changes_between(first, last) {
@@ -97,28 +101,32 @@ pub(super) fn local_second(zone: &Zone, x: &View<'_>, rows: usize, result: &mut 
             || {
                 let mut before = offset;
                 for second in out.iter_mut() {
-                    *second += offset;
+                    *second = I::of(second.get() + offset);
                 }
                 for &(at, after) in changes {
                     let step = after - before;
                     for (second, &micros) in out.iter_mut().zip(x) {
-                        *second += if micros >= at * MICROS_PER_SECOND { step } else { 0 };
+                        let more = if micros.get() >= at * MICROS_PER_SECOND { step } else { 0 };
+                        *second = I::of(second.get() + more);
                     }
                     before = after;
                 }
             },
         ),
-        _ => out.iter_mut().for_each(|second| *second += zone.offset_at(*second).0),
+        _ => out.iter_mut().for_each(|second| *second = I::of(second.get() + zone.offset_at(second.get()).0)),
     }
 }
 
 pub(super) fn field(field: TimeField, x: &View<'_>, rows: usize, result: &mut Column) {
     strict(&[x], result);
-    let x = x.ints();
-    let out = result.ints_mut(rows);
+    fields(field, x.ints(), result.ints_mut(rows));
+}
+
+/// [`field_of`] every local second.
+pub(crate) fn fields<I: Int64>(field: TimeField, x: &[I], out: &mut [I]) {
     // Days fit 32 bits then, whose division by a constant is a vector operation.
     if !all_within(x, 1 << 46) {
-        return each(x, out, |second| field_of(field, second));
+        return each(x, out, |second: I| I::of(field_of(field, second.get())));
     }
     match field {
         TimeField::Hour => fast_field(x, out, |_, second| second / 3600),
@@ -126,21 +134,22 @@ pub(super) fn field(field: TimeField, x: &View<'_>, rows: usize, result: &mut Co
         TimeField::Second => fast_field(x, out, |_, second| second % 60),
         TimeField::IsoDayOfWeek => fast_field(x, out, |day, _| (day + 3) % 7 + 1),
         TimeField::DayOfWeek => fast_field(x, out, |day, _| (day + 4) % 7 + 1),
-        _ => each(x, out, |second| field_of(field, second)),
+        _ => each(x, out, |second: I| I::of(field_of(field, second.get()))),
     }
 }
 
 /// Days are counted from a Thursday so long ago that they are positive.
 const EARLIER_DAYS: i64 = 7 * 150_000_000;
 
-fn fast_field(x: &[i64], out: &mut [i64], field: impl Fn(u32, u32) -> u32) {
+fn fast_field<I: Int64>(x: &[I], out: &mut [I], field: impl Fn(u32, u32) -> u32) {
     vectorised(
         #[inline(always)]
         || {
-            each(x, out, |second| {
+            each(x, out, |second: I| {
+                let second = second.get();
                 let day = floor_divide(second, SECONDS_PER_DAY as f64);
                 let second_of_day = second - day * SECONDS_PER_DAY;
-                i64::from(field((day + EARLIER_DAYS) as u32, second_of_day as u32))
+                I::of(i64::from(field((day + EARLIER_DAYS) as u32, second_of_day as u32)))
             });
         },
     );

@@ -2,7 +2,7 @@
 
 use super::{
     invalidate, strict,
-    vector::{each, vectorised},
+    vector::{Int64, each, vectorised},
 };
 use crate::{
     column::{Column, View},
@@ -62,8 +62,8 @@ pub(super) fn int2(function: Int2, x: &View<'_>, y: &View<'_>, rows: usize, resu
         (Int2::Subtract, _) => {
             wrapping(x, y, out, i64::wrapping_sub, |x, y, difference| (x ^ y) & (x ^ difference))
         }
-        (Int2::Modulo, &[divisor, ..]) if y.is_constant && (1..1 << 50).contains(&divisor) => {
-            remainder(a, divisor, out);
+        (Int2::Modulo, &[divisor, ..]) if y.is_constant && divisor > 0 => {
+            remainders(a, divisor, out);
             true
         }
         _ => fill(out, a.iter().zip(b).map(|(&x, &y)| checked2(function, x, y))),
@@ -119,31 +119,32 @@ fn wrapping(
     any >= 0
 }
 
-fn remainder(x: &[i64], divisor: i64, out: &mut [i64]) {
-    if all_within(x, EXACT) {
+/// `x % divisor` of every row; `divisor` is positive.
+pub(crate) fn remainders<I: Int64>(x: &[I], divisor: i64, out: &mut [I]) {
+    if divisor < 1 << 50 && all_within(x, EXACT) {
         let by = divisor as f64;
         vectorised(
             #[inline(always)]
             || {
-                each(x, out, |x| {
-                    let x = x as f64;
+                each(x, out, |x: I| {
+                    let x = x.get() as f64;
                     // Every step is exact: the quotient's whole part is below 2^53, and so is its product.
-                    nearest(x - (x / by).trunc() * by)
+                    I::of(nearest(x - (x / by).trunc() * by))
                 });
             },
         );
     } else {
-        each(x, out, |x| x % divisor);
+        each(x, out, |x: I| I::of(x.get() % divisor));
     }
 }
 
 /// Whether every absolute value is below `limit`.
-pub(super) fn all_within(x: &[i64], limit: i64) -> bool {
+pub(super) fn all_within<I: Int64>(x: &[I], limit: i64) -> bool {
     vectorised(
         #[inline(always)]
         || {
             let outside = |x: i64| i64::from(x <= -limit) | i64::from(x >= limit);
-            x.iter().fold(0, |any, &x| any | outside(x)) == 0
+            x.iter().fold(0, |any, &x| any | outside(x.get())) == 0
         },
     )
 }

@@ -5,7 +5,7 @@ pub(crate) mod float;
 pub(crate) mod int;
 mod logic;
 mod text;
-mod vector;
+pub(crate) mod vector;
 
 pub(crate) use calendar::Zone;
 pub(crate) use logic::rounded_to_int;

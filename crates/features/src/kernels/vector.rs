@@ -7,24 +7,50 @@ use pulp::Arch;
 
 use crate::math::{Cos, Function1, Function2, Sin, sin_cos_fast};
 
+/// An eight-byte integer, stored as it is or as the bits of a block's row.
+pub(crate) trait Int64: Copy {
+    fn get(self) -> i64;
+    fn of(value: i64) -> Self;
+}
+
+impl Int64 for i64 {
+    fn get(self) -> i64 {
+        self
+    }
+
+    fn of(value: i64) -> Self {
+        value
+    }
+}
+
+impl Int64 for u64 {
+    fn get(self) -> i64 {
+        self as i64
+    }
+
+    fn of(value: i64) -> Self {
+        value as Self
+    }
+}
+
 /// Rows that a function with a long body is computed for at once: eight doubles are the widest vector there is.
 const LANES: usize = 8;
 
 /// Runs `work` with the machine's vector instructions. They reach only what is inlined into `work`.
 #[inline(always)]
-pub(super) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
+pub(crate) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
     Arch::new().dispatch(work)
 }
 
 /// Nothing but zero bits where every number is finite: x - x is +0 there, not a number elsewhere.
 #[inline(always)]
-pub(super) fn not_finite_bits(x: f64) -> u64 {
+pub(crate) fn not_finite_bits(x: f64) -> u64 {
     (x - x).to_bits()
 }
 
 /// `result[i] = function(x[i])`.
 #[inline(always)]
-pub(super) fn each<A: Copy, R>(x: &[A], result: &mut [R], function: impl Fn(A) -> R) {
+pub(crate) fn each<A: Copy, R>(x: &[A], result: &mut [R], function: impl Fn(A) -> R) {
     for (result, &x) in result.iter_mut().zip(x) {
         *result = function(x);
     }
