@@ -290,7 +290,11 @@ fn padded_rows<const L: usize, const C: usize>(count: usize) -> usize {
     if C == 1 { L } else { count.next_multiple_of(L * UNROLLED) }
 }
 
-fn fill<A: Copy, B>(to: &mut [B], from: &[A], as_bits: impl Fn(A) -> B) {
+/// `to[i] = as_bits(from[i])`.
+pub(crate) fn fill<A: Copy, B>(to: &mut [B], from: &[A], as_bits: impl Fn(A) -> B) {
+    if to.len() == 1 {
+        return each(from, to, as_bits);
+    }
     vectorised(
         #[inline(always)]
         move || each(from, to, as_bits),

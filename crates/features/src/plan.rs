@@ -5,6 +5,7 @@ use domain::digest::sha256_hex;
 use crate::{
     FeatureError, InputTable,
     bind::{self, Binder},
+    block::fill,
     column::View,
     program::{Program, Registers},
     spec::{Input, Prediction, Source, Spec},
@@ -176,9 +177,10 @@ impl Plan {
         table.outputs.iter_mut().for_each(Vec::clear);
         table.fallback.clear();
         table.label.clear();
+        table.outputs.iter_mut().chain([&mut table.fallback]).for_each(|column| column.reserve(rows));
         let mut columns = Sinks { outputs: &mut table.outputs, fallback: &mut table.fallback, label: &mut table.label };
         let done = program.evaluate_blocks(inputs.columns(), rows, registers, |result, bits| {
-            columns.of(result).extend(bits.iter().map(|&bits| f64::from_bits(bits)));
+            append(columns.of(result), bits);
         });
         if !done {
             program.evaluate(inputs.columns(), rows, registers, |result, view| {
@@ -213,6 +215,13 @@ impl Sinks<'_> {
             Some(_) => self.label,
         }
     }
+}
+
+/// Appends floats by their bits.
+fn append(column: &mut Vec<f64>, bits: &[u64]) {
+    let before = column.len();
+    column.resize(before + bits.len(), 0.0);
+    fill(&mut column[before..], bits, f64::from_bits);
 }
 
 fn push_with_nan(column: &mut Vec<f64>, view: &View<'_>) {
