@@ -188,9 +188,12 @@ fn write_npy(path: &Path, kind: &str, values: impl Iterator<Item = [u8; 8]>) {
     std::fs::write(path, bytes).unwrap();
 }
 
+/// A trip's value of a column.
+type Of<T> = fn(&Trip) -> T;
+
 fn write_data(folder: &Path) {
     std::fs::create_dir_all(folder).unwrap();
-    let floats: [(&str, fn(&Trip) -> f64); 4] = [
+    let floats: [(&str, Of<f64>); 4] = [
         ("pickup_lat", |trip| trip.pickup_lat),
         ("pickup_lon", |trip| trip.pickup_lon),
         ("dropoff_lat", |trip| trip.dropoff_lat),
@@ -199,7 +202,7 @@ fn write_data(folder: &Path) {
     for (name, of) in floats {
         write_npy(&folder.join(format!("{name}.npy")), "<f8", trips(ROWS).map(|trip| of(&trip).to_le_bytes()));
     }
-    let ints: [(&str, fn(&Trip) -> i64); 2] = [("pickup_s", |trip| trip.pickup_s), ("passengers", |trip| trip.passengers)];
+    let ints: [(&str, Of<i64>); 2] = [("pickup_s", |trip| trip.pickup_s), ("passengers", |trip| trip.passengers)];
     for (name, of) in ints {
         write_npy(&folder.join(format!("{name}.npy")), "<i8", trips(ROWS).map(|trip| of(&trip).to_le_bytes()));
     }

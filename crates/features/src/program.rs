@@ -72,10 +72,14 @@ impl Program {
         let mut last_use: Vec<usize> = vec![0; nodes.len()];
         for (id, node) in nodes.iter().enumerate().filter(|(id, _)| needed[*id] && !is_done_before(*id)) {
             if let NodeKind::Operator(_, operands) = &node.kind {
-                operands.iter().for_each(|&operand| last_use[operand] = id);
+                for &operand in operands {
+                    last_use[operand] = id;
+                }
             }
         }
-        results.iter().for_each(|&result| last_use[result] = usize::MAX);
+        for &result in results {
+            last_use[result] = usize::MAX;
+        }
 
         let mut program = Self {
             steps: Vec::new(),
@@ -230,10 +234,14 @@ impl Program {
 /// The nodes that the results need.
 fn needed(nodes: &[Node], results: &[NodeId]) -> Vec<bool> {
     let mut needed = vec![false; nodes.len()];
-    results.iter().for_each(|&result| needed[result] = true);
+    for &result in results {
+        needed[result] = true;
+    }
     for id in (0..nodes.len()).rev() {
         if let (true, NodeKind::Operator(_, operands)) = (needed[id], &nodes[id].kind) {
-            operands.iter().for_each(|&operand| needed[operand] = true);
+            for &operand in operands {
+                needed[operand] = true;
+            }
         }
     }
     needed

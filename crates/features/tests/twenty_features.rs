@@ -30,7 +30,14 @@ fn plain(pickup: (f64, f64), dropoff: (f64, f64), at_s: i64, passengers: i64) ->
     };
     let flag = |is: bool| f64::from(u8::from(is));
     let mut features = vec![km, manhattan, bearing.sin(), bearing.cos(), day_angle.sin(), day_angle.cos()];
-    features.extend([week_angle.sin(), week_angle.cos(), flag(weekday >= 5), flag(is_rush), cell(pickup), cell(dropoff)]);
+    features.extend([
+        week_angle.sin(),
+        week_angle.cos(),
+        flag(weekday >= 5),
+        flag(is_rush),
+        cell(pickup),
+        cell(dropoff),
+    ]);
     for airport in [(40.6413, -73.7781), (40.7769, -73.8740), (40.6895, -74.1745)] {
         features.extend([near(pickup, airport), near(dropoff, airport)]);
     }

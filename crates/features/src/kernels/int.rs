@@ -59,9 +59,7 @@ pub(super) fn int2(function: Int2, x: &View<'_>, y: &View<'_>, rows: usize, resu
     let all = match (function, b) {
         // Sum and difference overflow where the result's sign is none of the operands' doing.
         (Int2::Add, _) => wrapping(x, y, out, i64::wrapping_add, |x, y, sum| (x ^ sum) & (y ^ sum)),
-        (Int2::Subtract, _) => {
-            wrapping(x, y, out, i64::wrapping_sub, |x, y, difference| (x ^ y) & (x ^ difference))
-        }
+        (Int2::Subtract, _) => wrapping(x, y, out, i64::wrapping_sub, |x, y, difference| (x ^ y) & (x ^ difference)),
         (Int2::Modulo, &[divisor, ..]) if y.is_constant && divisor > 0 => {
             remainders(a, divisor, out);
             true

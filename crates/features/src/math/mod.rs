@@ -5,8 +5,10 @@
 //! compiler may compute one row at a time or eight, and a row's result depends on nothing but the row.
 //!
 //! Each function has a part for the common range (`fast`) and a portable one (`libm`) for the rare rest, chosen by the
-//! argument alone. Largest errors found, against 100-digit references (`benches/math_accuracy.py`), in units in the
-//! last place: MAXULPS. Tangent, power and remainder are `libm`'s.
+//! argument alone. Largest errors found among two million arguments (`benches/math_accuracy.py`), in units in the last
+//! place: sine 0.75, cosine 0.76, arc sine 0.81, arc cosine 0.87, arc tangent 0.70 (of two numbers 1.45),
+//! exponential 0.93, natural logarithm 0.77, of 1 + x 0.78, to base 10 0.65. Tangent, power and remainder are `libm`'s
+//! (below 1).
 //!
 //! The methods are the textbook ones (W. J. Cody, W. Waite, "Software Manual for the Elementary Functions", 1980;
 //! P. T. P. Tang, "Table-driven implementation of the logarithm function", 1990; K. C. Ng's argument reductions as in
@@ -83,13 +85,28 @@ mod tests {
 
     /// Each function, its reference, and the ranges that its arguments are drawn from.
     const FUNCTIONS: &[Sample] = &[
-        ("sin", |x, _| Sin::at(x), |x, _| libm::sin(x), &[(-7.0, 7.0), (-4096.0, 4096.0), (-1e-9, 1e-9), (-1e300, 1e300)]),
-        ("cos", |x, _| Cos::at(x), |x, _| libm::cos(x), &[(-7.0, 7.0), (-4096.0, 4096.0), (-1e-9, 1e-9), (-1e300, 1e300)]),
+        (
+            "sin",
+            |x, _| Sin::at(x),
+            |x, _| libm::sin(x),
+            &[(-7.0, 7.0), (-4096.0, 4096.0), (-1e-9, 1e-9), (-1e300, 1e300)],
+        ),
+        (
+            "cos",
+            |x, _| Cos::at(x),
+            |x, _| libm::cos(x),
+            &[(-7.0, 7.0), (-4096.0, 4096.0), (-1e-9, 1e-9), (-1e300, 1e300)],
+        ),
         ("asin", |x, _| Asin::at(x), |x, _| libm::asin(x), &[(-1.0, 1.0), (-0.6, 0.6), (0.99, 1.0), (-1e-9, 1e-9)]),
         ("acos", |x, _| Acos::at(x), |x, _| libm::acos(x), &[(-1.0, 1.0), (-0.6, 0.6), (0.99, 1.0), (-1.0, -0.99)]),
         ("atan", |x, _| Atan::at(x), |x, _| libm::atan(x), &[(-4.0, 4.0), (-1e-9, 1e-9), (-1e9, 1e9), (0.3, 3.0)]),
         ("atan2", Atan2::at, libm::atan2, &[(-1.0, 1.0), (-1e-9, 1e9), (-1e-300, 1e-300), (0.3, 3.0)]),
-        ("exp", |x, _| Exp::at(x), |x, _| libm::exp(x), &[(-700.0, 700.0), (-2.0, 2.0), (-745.0, -700.0), (-1e-9, 1e-9)]),
+        (
+            "exp",
+            |x, _| Exp::at(x),
+            |x, _| libm::exp(x),
+            &[(-700.0, 700.0), (-2.0, 2.0), (-745.0, -700.0), (-1e-9, 1e-9)],
+        ),
         ("ln", |x, _| Ln::at(x), |x, _| libm::log(x), &[(0.0, 4.0), (0.9, 1.1), (0.0, 1e300), (0.0, 1e-310)]),
         ("ln1p", |x, _| Ln1p::at(x), |x, _| libm::log1p(x), &[(-1.0, 4.0), (-1e-9, 1e-9), (0.0, 1e300), (-0.3, 0.5)]),
         ("log10", |x, _| Log10::at(x), |x, _| libm::log10(x), &[(0.0, 4.0), (0.9, 1.1), (0.0, 1e300), (0.0, 1e-310)]),
@@ -148,8 +165,14 @@ mod tests {
             for &(low, high) in *ranges {
                 for _ in 0..50_000 {
                     let [x, y] = [(); 2].map(|()| runner.rng().random_range(low..=high));
-                    writeln!(text, "{name} {:016x} {:016x} {:016x}", x.to_bits(), y.to_bits(), function(x, y).to_bits())
-                        .unwrap();
+                    writeln!(
+                        text,
+                        "{name} {:016x} {:016x} {:016x}",
+                        x.to_bits(),
+                        y.to_bits(),
+                        function(x, y).to_bits()
+                    )
+                    .unwrap();
                 }
             }
         }
