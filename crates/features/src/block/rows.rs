@@ -62,6 +62,19 @@ pub(super) fn apart<const L: usize, const C: usize>(
     (&mut result[0], Others { before, after })
 }
 
+/// The value of a block of one row, and whether it is not NULL.
+#[inline(always)]
+fn single<const L: usize, const C: usize>(block: &Block<L, C>) -> (u64, bool) {
+    (block.bits[0][0], !block.has_nulls | block.valid[0][0])
+}
+
+#[inline(always)]
+fn set_single<const L: usize, const C: usize>(block: &mut Block<L, C>, value: u64, valid: bool) {
+    block.bits[0][0] = value;
+    block.valid[0][0] = valid;
+    block.has_nulls = !valid;
+}
+
 /// Computes a block of one operand; whether no row was bad.
 #[inline(always)]
 fn map1<const L: usize, const C: usize>(
@@ -70,6 +83,12 @@ fn map1<const L: usize, const C: usize>(
     used: usize,
     function: impl Fn(u64) -> (u64, u64),
 ) -> bool {
+    if L * C == 1 {
+        let x = single(&blocks[at.x]);
+        let (value, bad) = function(x.0);
+        set_single(&mut blocks[at.result], value, x.1);
+        return bad == 0;
+    }
     let (result, others) = apart(blocks, at.result);
     let x = others.get(at.x);
     result.nulls_of(x);
@@ -88,10 +107,16 @@ fn map2<const L: usize, const C: usize>(
     used: usize,
     function: impl Fn(u64, u64) -> (u64, u64),
 ) -> bool {
+    if L * C == 1 {
+        let (x, y) = (single(&blocks[at.x]), single(&blocks[at.y]));
+        let (value, bad) = function(x.0, y.0);
+        set_single(&mut blocks[at.result], value, x.1 & y.1);
+        return bad == 0;
+    }
     let (result, others) = apart(blocks, at.result);
     let (x, y) = (others.get(at.x), others.get(at.y));
     match at.constant {
-        Constant::First if L > 1 => {
+        Constant::First => {
             result.nulls_of(y);
             let (x, y, out) = (x.bits[0][0], y.rows(used), result.rows_mut(used));
             wide::<L, _>(
@@ -106,7 +131,7 @@ fn map2<const L: usize, const C: usize>(
                 },
             )
         }
-        Constant::Second if L > 1 => {
+        Constant::Second => {
             result.nulls_of(x);
             let (x, y, out) = (x.rows(used), y.bits[0][0], result.rows_mut(used));
             wide::<L, _>(
@@ -121,7 +146,7 @@ fn map2<const L: usize, const C: usize>(
                 },
             )
         }
-        _ => {
+        Constant::None => {
             result.nulls_of_both(x, y);
             let (x, y, out) = (x.rows(used), y.rows(used), result.rows_mut(used));
             wide::<L, _>(
