@@ -44,6 +44,14 @@ impl Text {
         self.bytes.push_str(part);
     }
 
+    /// Appends a number as text.
+    pub(crate) fn push_display(&mut self, value: impl std::fmt::Display) {
+        use std::fmt::Write as _;
+
+        _ = write!(self.bytes, "{value}");
+        self.end_text();
+    }
+
     pub(crate) fn push_char(&mut self, char: char) {
         self.bytes.push(char);
     }
@@ -79,9 +87,14 @@ impl Column {
         Self::new(Type::Float)
     }
 
-    pub(crate) fn clear(&mut self) {
+    /// No row is NULL.
+    pub(crate) fn clear_validity(&mut self) {
         self.valid.clear();
         self.has_nulls = false;
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.clear_validity();
         match &mut self.values {
             Values::Float(values) => values.clear(),
             Values::Int(values) => values.clear(),
@@ -174,7 +187,28 @@ impl Column {
             Values::Bool(values) => ViewValues::Bool(&values[start..start + len]),
             Values::Text(values) => ViewValues::Text(values, start),
         };
-        View { values, valid: self.has_nulls.then(|| &self.valid[start..start + len]) }
+        View { values, valid: self.has_nulls.then(|| &self.valid[start..start + len]), is_constant: false }
+    }
+
+    /// `rows` floats to be overwritten. Empty where the column is of another type, which typing rules out.
+    pub(crate) fn floats_mut(&mut self, rows: usize) -> &mut [f64] {
+        let Values::Float(values) = &mut self.values else { return &mut [] };
+        values.resize(rows, 0.0);
+        values
+    }
+
+    /// `rows` integers to be overwritten.
+    pub(crate) fn ints_mut(&mut self, rows: usize) -> &mut [i64] {
+        let Values::Int(values) = &mut self.values else { return &mut [] };
+        values.resize(rows, 0);
+        values
+    }
+
+    /// `rows` booleans to be overwritten.
+    pub(crate) fn bools_mut(&mut self, rows: usize) -> &mut [bool] {
+        let Values::Bool(values) = &mut self.values else { return &mut [] };
+        values.resize(rows, false);
+        values
     }
 }
 
@@ -184,6 +218,8 @@ pub(crate) struct View<'a> {
     pub(crate) values: ViewValues<'a>,
     /// `None` where no row is NULL.
     pub(crate) valid: Option<&'a [bool]>,
+    /// Whether every row has the same value, so that a kernel need not read more than the first.
+    pub(crate) is_constant: bool,
 }
 
 /// The values of a [`View`].

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::{
     Type, Value,
     column::Column,
-    kernels,
+    geo, kernels,
     op::{Op, ZoneIndex},
     tables::Tables,
 };
@@ -79,6 +79,17 @@ impl Graph {
     }
 
     pub(crate) fn operator(&mut self, op: Op, operands: Vec<NodeId>) -> NodeId {
+        match (op, operands.as_slice()) {
+            // Of parts, so that functions of the same points or the same instant share what they have in common.
+            (Op::Geo(function), &[lat1, lon1, lat2, lon2]) => {
+                return geo::expand(self, function, [lat1, lon1, lat2, lon2]);
+            }
+            (Op::LocalTime(field, zone), &[instant]) => {
+                let second = self.operator(Op::LocalSecond(zone), vec![instant]);
+                return self.operator(Op::FieldOfSecond(field), vec![second]);
+            }
+            _ => {}
+        }
         if let Some(value) = self.fold(op, &operands) {
             return self.constant(value);
         }

@@ -6,21 +6,26 @@
 //! Rules of evaluation, beyond SQL's: a float is always finite (a division by zero, an overflow or a logarithm of
 //! nothing is NULL), integers do not wrap (an overflow is NULL), and nothing fails: what cannot be computed is NULL.
 //! The crate is pure: no I/O, no clock, no randomness; time zone rules are part of the build.
+// A loop has vector instructions only where all that it calls is inlined into it, and only where it does not branch.
+#![allow(clippy::inline_always, clippy::needless_bitwise_bool)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 mod batch_inputs;
 mod bind;
+mod block;
 mod canonical;
 mod catalogue;
 mod column;
 mod diff;
 mod error;
 mod explain;
+mod geo;
 mod graph;
 mod holidays;
 mod inputs;
 mod kernels;
 mod lookup;
+mod math;
 mod op;
 mod pattern;
 mod plan;

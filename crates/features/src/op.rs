@@ -20,8 +20,12 @@ pub(crate) enum Op {
     /// First operand, or the second where it is NULL.
     Coalesce(Type),
     Cast(Type, Type),
-    /// A field of the local time in a zone of the plan's table.
+    /// A field of the local time in a zone of the plan's table. The graph makes the next two of it.
     LocalTime(TimeField, ZoneIndex),
+    /// Whole seconds from 1970-01-01T00:00:00 to the local time in a zone, rounded down.
+    LocalSecond(ZoneIndex),
+    /// A field of a time told in such seconds.
+    FieldOfSecond(TimeField),
     Text1(Text1),
     TextLength,
     Concat,
@@ -118,7 +122,7 @@ pub(crate) enum Int1 {
     Sign,
 }
 
-/// Of two points: latitude, longitude, latitude, longitude in degrees.
+/// Of two points: latitude, longitude, latitude, longitude in degrees. The graph makes arithmetic of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Geo {
     GreatCircle,
@@ -189,6 +193,8 @@ impl Op {
             Self::Int2(_)
             | Self::Int1(_)
             | Self::LocalTime(..)
+            | Self::LocalSecond(_)
+            | Self::FieldOfSecond(_)
             | Self::TextLength
             | Self::Bucket(_)
             | Self::Ordinal(_)
@@ -219,13 +225,12 @@ impl Op {
             Self::Float1(
                 Float1::Exp | Float1::Ln | Float1::Ln1p | Float1::Log10 | Float1::Sin | Float1::Cos | Float1::Tan,
             )
-            | Self::LocalTime(..)
+            | Self::LocalSecond(_)
+            | Self::FieldOfSecond(_)
             | Self::Holiday(..)
             | Self::Bucket(_)
             | Self::Cell(Cell::Mesh(_) | Cell::Geohash(_)) => 10,
-            Self::Float1(Float1::Asin | Float1::Acos | Float1::Atan)
-            | Self::Float2(Float2::Modulo)
-            | Self::Geo(Geo::Manhattan) => 20,
+            Self::Float1(Float1::Asin | Float1::Acos | Float1::Atan) | Self::Float2(Float2::Modulo) => 20,
             Self::Float2(Float2::Power | Float2::Atan2)
             | Self::Compare(_, Compared::Text)
             | Self::Text1(_)
@@ -239,9 +244,7 @@ impl Op {
             | Self::Ordinal(_)
             | Self::HashBucket(_)
             | Self::LookupRow(_) => 40,
-            Self::Geo(Geo::GreatCircle | Geo::Bearing) | Self::Cast(Type::String, _) | Self::Cast(_, Type::String) => {
-                90
-            }
+            Self::Cast(Type::String, _) | Self::Cast(_, Type::String) => 90,
             Self::Cell(Cell::H3(_)) => 300,
             Self::ZoneOf(..) | Self::InZone(..) => 500,
             _ => 1,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     FeatureError, InputTable, Resources, Type,
     bind::Binder,
+    block::fill,
     canonical::{self, Part},
     column::View,
     error::did_you_mean,
@@ -223,14 +224,16 @@ impl Plan {
         table.outputs.iter_mut().for_each(Vec::clear);
         table.fallback.clear();
         table.label.clear();
-        program.evaluate(inputs.columns(), rows, registers, |result, _, view| {
-            let column = match result {
-                result if result < outputs => &mut table.outputs[result],
-                result if result == outputs => &mut table.fallback,
-                _ => &mut table.label,
-            };
-            push_with_nan(column, &view);
+        table.outputs.iter_mut().chain([&mut table.fallback]).for_each(|column| column.reserve(rows));
+        let mut columns = Sinks { outputs: &mut table.outputs, fallback: &mut table.fallback, label: &mut table.label };
+        let done = program.evaluate_blocks(inputs.columns(), rows, registers, |result, bits| {
+            append(columns.of(result), bits);
         });
+        if !done {
+            program.evaluate(inputs.columns(), rows, registers, |result, view| {
+                push_with_nan(columns.of(result), &view);
+            });
+        }
         for value in &mut table.fallback {
             let known = if value.is_nan() { self.fallback_default } else { *value };
             *value = self.bounded(known).unwrap_or(self.fallback_default);
@@ -242,6 +245,30 @@ impl Plan {
         let (min, max) = (self.prediction.min.unwrap_or(f64::MIN), self.prediction.max.unwrap_or(f64::MAX));
         value.is_finite().then(|| value.clamp(min, max))
     }
+}
+
+/// The columns that a program's results go to.
+struct Sinks<'a> {
+    outputs: &'a mut [Vec<f64>],
+    fallback: &'a mut Vec<f64>,
+    label: &'a mut Vec<f64>,
+}
+
+impl Sinks<'_> {
+    fn of(&mut self, result: usize) -> &mut Vec<f64> {
+        match result.checked_sub(self.outputs.len()) {
+            None => &mut self.outputs[result],
+            Some(0) => self.fallback,
+            Some(_) => self.label,
+        }
+    }
+}
+
+/// Appends floats by their bits.
+fn append(column: &mut Vec<f64>, bits: &[u64]) {
+    let before = column.len();
+    column.resize(before + bits.len(), 0.0);
+    fill(&mut column[before..], bits, f64::from_bits);
 }
 
 fn push_with_nan(column: &mut Vec<f64>, view: &View<'_>) {

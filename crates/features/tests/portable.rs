@@ -19,11 +19,11 @@ use common::{compile, evaluate, example_expressions};
 /// The digests of 2,000 rows of each group's examples. One changes with a group's functions, or when one of them gives
 /// other bits: models that were trained before then see other features.
 const DIGESTS: [(&str, &str); 6] = [
-    ("Numbers", "ec9f9a852c403f9a"),
+    ("Numbers", "ae4ea356eabbe727"),
     ("Choice and NULL", "7e3fdcddfa1031ed"),
     ("Text", "61ca0ac25886966b"),
     ("Calendar", "b7e6a0ed79c6dabe"),
-    ("Geography", "852f479954d29cd6"),
+    ("Geography", "519c4f1019371acc"),
     ("Lookup tables", "d0f626b902dd55c3"),
 ];
 

@@ -151,14 +151,10 @@ impl Binder<'_> {
             }
             FunctionKind::UnixSeconds => {
                 let micros = self.coerce(first, Type::Timestamp, first_span, context)?;
-                let micros = self.graph.operator(Op::Cast(Type::Timestamp, Type::Int), vec![micros]);
-                // Rounded down, also before 1970: (m - (m mod 10^6 + 10^6) mod 10^6) / 10^6.
-                let second = self.graph.constant(Value::Int(1_000_000));
-                let rest = self.graph.operator(Op::Int2(Int2::Modulo), vec![micros, second]);
-                let rest = self.graph.operator(Op::Int2(Int2::Add), vec![rest, second]);
-                let rest = self.graph.operator(Op::Int2(Int2::Modulo), vec![rest, second]);
-                let whole = self.graph.operator(Op::Int2(Int2::Subtract), vec![micros, rest]);
-                self.graph.operator(Op::Int2(Int2::Divide), vec![whole, second])
+                match self.graph.zone("UTC") {
+                    Some(utc) => self.graph.operator(Op::LocalSecond(utc), vec![micros]),
+                    None => return Err(self.unsupported("UTC", span, context)),
+                }
             }
             FunctionKind::Concat => {
                 let mut text = self.coerce(first, Type::String, first_span, context)?;

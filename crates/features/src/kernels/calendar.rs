@@ -2,9 +2,13 @@
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::strict;
+use super::{
+    int::{all_within, floor_divide},
+    strict,
+    vector::{Int64, each, vectorised},
+};
 use crate::{
-    column::{Column, Values, View},
+    column::{Column, View},
     op::TimeField,
 };
 
@@ -52,22 +56,106 @@ impl Zone {
         let end = self.offsets.get(after).map_or(self.end_s, |(end, _)| *end);
         (offset, start..end)
     }
-}
 
-pub(super) fn local_time(field: TimeField, zone: &Zone, x: &View<'_>, result: &mut Column) {
-    strict(&[x], result);
-    let Values::Int(values) = &mut result.values else { return };
-    let (mut offset, mut holds) = (0, 0..0);
-    values.extend(x.ints().iter().map(|micros| {
+    /// The offset at `first` and its changes until `last`, where the spread-out part holds both.
+    fn changes_between(&self, first: i64, last: i64) -> Option<(i64, &[(i64, i64)])> {
+        let after = self.offsets.partition_point(|(start, _)| *start <= first);
+        let until = self.offsets.partition_point(|(start, _)| *start <= last);
+        let offset = self.offsets.get(after.checked_sub(1)?)?.1;
+        (last < self.end_s).then(|| (offset, self.offsets.get(after..until).unwrap_or_default()))
+    }
+
+    /// The local second of an instant (µs): from 1970-01-01T00:00:00 to the local time, rounded down.
+    pub(crate) fn local_second(&self, micros: i64) -> i64 {
         let second = micros.div_euclid(MICROS_PER_SECOND);
-        if !holds.contains(&second) {
-            (offset, holds) = zone.offset_at(second);
-        }
-        field_of(field, second + offset)
-    }));
+        second + self.offset_at(second).0
+    }
 }
 
-fn field_of(field: TimeField, local_s: i64) -> i64 {
+/// Up to here doubles hold seconds and microseconds exactly: the years 1684 to 2255.
+const EXACT: i64 = 1 << 53;
+/// So many changes of the offset are looked at row by row without a search. A year has two.
+const FEW_CHANGES: usize = 8;
+
+pub(super) fn local_second(zone: &Zone, x: &View<'_>, rows: usize, result: &mut Column) {
+    strict(&[x], result);
+    local_seconds(zone, x.ints(), result.ints_mut(rows));
+}
+
+/// [`Zone::local_second`] of every instant.
+pub(crate) fn local_seconds<I: Int64>(zone: &Zone, x: &[I], out: &mut [I]) {
+    if !all_within(x, EXACT) {
+        return each(x, out, |micros: I| I::of(zone.local_second(micros.get())));
+    }
+    let (first, last) = vectorised(
+        #[inline(always)]
+        || {
+            each(x, out, |micros: I| I::of(floor_divide(micros.get(), MICROS_PER_SECOND as f64)));
+            let seconds = out.iter().map(|second| second.get());
+            seconds.fold((i64::MAX, i64::MIN), |(first, last), second| (first.min(second), last.max(second)))
+        },
+    );
+    match zone.changes_between(first, last) {
+        Some((offset, changes)) if changes.len() <= FEW_CHANGES => vectorised(
+            #[inline(always)]
+            || {
+                let mut before = offset;
+                for second in out.iter_mut() {
+                    *second = I::of(second.get() + offset);
+                }
+                for &(at, after) in changes {
+                    let step = after - before;
+                    for (second, &micros) in out.iter_mut().zip(x) {
+                        let more = if micros.get() >= at * MICROS_PER_SECOND { step } else { 0 };
+                        *second = I::of(second.get() + more);
+                    }
+                    before = after;
+                }
+            },
+        ),
+        _ => out.iter_mut().for_each(|second| *second = I::of(second.get() + zone.offset_at(second.get()).0)),
+    }
+}
+
+pub(super) fn field(field: TimeField, x: &View<'_>, rows: usize, result: &mut Column) {
+    strict(&[x], result);
+    fields(field, x.ints(), result.ints_mut(rows));
+}
+
+/// [`field_of`] every local second.
+pub(crate) fn fields<I: Int64>(field: TimeField, x: &[I], out: &mut [I]) {
+    // Days fit 32 bits then, whose division by a constant is a vector operation.
+    if !all_within(x, 1 << 46) {
+        return each(x, out, |second: I| I::of(field_of(field, second.get())));
+    }
+    match field {
+        TimeField::Hour => fast_field(x, out, |_, second| second / 3600),
+        TimeField::Minute => fast_field(x, out, |_, second| second / 60 % 60),
+        TimeField::Second => fast_field(x, out, |_, second| second % 60),
+        TimeField::IsoDayOfWeek => fast_field(x, out, |day, _| (day + 3) % 7 + 1),
+        TimeField::DayOfWeek => fast_field(x, out, |day, _| (day + 4) % 7 + 1),
+        _ => each(x, out, |second: I| I::of(field_of(field, second.get()))),
+    }
+}
+
+/// Days are counted from a Thursday so long ago that they are positive.
+const EARLIER_DAYS: i64 = 7 * 150_000_000;
+
+fn fast_field<I: Int64>(x: &[I], out: &mut [I], field: impl Fn(u32, u32) -> u32) {
+    vectorised(
+        #[inline(always)]
+        || {
+            each(x, out, |second: I| {
+                let second = second.get();
+                let day = floor_divide(second, SECONDS_PER_DAY as f64);
+                let second_of_day = second - day * SECONDS_PER_DAY;
+                I::of(i64::from(field((day + EARLIER_DAYS) as u32, second_of_day as u32)))
+            });
+        },
+    );
+}
+
+pub(crate) fn field_of(field: TimeField, local_s: i64) -> i64 {
     let (day, second) = (local_s.div_euclid(SECONDS_PER_DAY), local_s.rem_euclid(SECONDS_PER_DAY));
     match field {
         TimeField::Hour => second / 3600,

@@ -1,6 +1,9 @@
 //! Comparison, three-valued logic, choice and casts.
 
-use super::{invalidate, strict};
+use super::{
+    strict,
+    vector::{each, each_pair, vectorised},
+};
 use crate::{
     column::{Column, Values, View, ViewValues},
     op::{Compared, Comparison},
@@ -15,16 +18,21 @@ pub(super) fn compare(
     result: &mut Column,
 ) {
     strict(&[x, y], result);
-    let Values::Bool(values) = &mut result.values else { return };
+    let out = result.bools_mut(rows);
     match compared {
-        Compared::Float => pairs(comparison, x.floats(), y.floats(), values),
-        Compared::Int => pairs(comparison, x.ints(), y.ints(), values),
-        Compared::Bool => pairs(comparison, x.bools(), y.bools(), values),
-        Compared::Text => values.extend((0..rows).map(|row| holds(comparison, &x.text(row), &y.text(row)))),
+        Compared::Float => pairs(comparison, x.floats(), y.floats(), out),
+        Compared::Int => pairs(comparison, x.ints(), y.ints(), out),
+        Compared::Bool => pairs(comparison, x.bools(), y.bools(), out),
+        Compared::Text => {
+            for (row, out) in out.iter_mut().enumerate() {
+                *out = holds(comparison, &x.text(row), &y.text(row));
+            }
+        }
     }
 }
 
-fn holds<T: PartialOrd>(comparison: Comparison, x: &T, y: &T) -> bool {
+#[inline(always)]
+pub(crate) fn holds<T: PartialOrd>(comparison: Comparison, x: &T, y: &T) -> bool {
     match comparison {
         Comparison::Equal => x == y,
         Comparison::NotEqual => x != y,
@@ -33,38 +41,45 @@ fn holds<T: PartialOrd>(comparison: Comparison, x: &T, y: &T) -> bool {
     }
 }
 
-fn pairs<T: PartialOrd>(comparison: Comparison, x: &[T], y: &[T], values: &mut Vec<bool>) {
-    let pairs = x.iter().zip(y);
+fn pairs<T: PartialOrd + Copy>(comparison: Comparison, x: &[T], y: &[T], out: &mut [bool]) {
     match comparison {
-        Comparison::Equal => values.extend(pairs.map(|(x, y)| x == y)),
-        Comparison::NotEqual => values.extend(pairs.map(|(x, y)| x != y)),
-        Comparison::Less => values.extend(pairs.map(|(x, y)| x < y)),
-        Comparison::LessOrEqual => values.extend(pairs.map(|(x, y)| x <= y)),
+        Comparison::Equal => each_of_pairs(x, y, out, |x, y| x == y),
+        Comparison::NotEqual => each_of_pairs(x, y, out, |x, y| x != y),
+        Comparison::Less => each_of_pairs(x, y, out, |x, y| x < y),
+        Comparison::LessOrEqual => each_of_pairs(x, y, out, |x, y| x <= y),
     }
+}
+
+fn each_of_pairs<A: Copy, R>(x: &[A], y: &[A], out: &mut [R], function: impl Fn(A, A) -> R) {
+    vectorised(
+        #[inline(always)]
+        || each_pair(x, y, out, function),
+    );
 }
 
 /// False wins over NULL.
-pub(super) fn and(x: &View<'_>, y: &View<'_>, result: &mut Column) {
-    decided_by(false, x, y, result);
+pub(super) fn and(x: &View<'_>, y: &View<'_>, rows: usize, result: &mut Column) {
+    decided_by(false, x, y, rows, result);
 }
 
 /// True wins over NULL.
-pub(super) fn or(x: &View<'_>, y: &View<'_>, result: &mut Column) {
-    decided_by(true, x, y, result);
+pub(super) fn or(x: &View<'_>, y: &View<'_>, rows: usize, result: &mut Column) {
+    decided_by(true, x, y, rows, result);
 }
 
-fn decided_by(winner: bool, x: &View<'_>, y: &View<'_>, result: &mut Column) {
+fn decided_by(winner: bool, x: &View<'_>, y: &View<'_>, rows: usize, result: &mut Column) {
     let (a, b) = (x.bools(), y.bools());
-    let Values::Bool(values) = &mut result.values else { return };
     if x.valid.is_none() && y.valid.is_none() {
-        let pairs = a.iter().zip(b);
+        let out = result.bools_mut(rows);
         if winner {
-            values.extend(pairs.map(|(x, y)| x | y));
+            each_of_pairs(a, b, out, |x, y| x | y);
         } else {
-            values.extend(pairs.map(|(x, y)| x & y));
+            each_of_pairs(a, b, out, |x, y| x & y);
         }
         return;
     }
+    result.clear();
+    let Values::Bool(values) = &mut result.values else { return };
     result.has_nulls = true;
     for (row, (&a, &b)) in a.iter().zip(b).enumerate() {
         let (a, b) = (x.is_valid(row).then_some(a), y.is_valid(row).then_some(b));
@@ -80,10 +95,13 @@ fn decided_by(winner: bool, x: &View<'_>, y: &View<'_>, result: &mut Column) {
     }
 }
 
-pub(super) fn not(x: &View<'_>, result: &mut Column) {
+pub(super) fn not(x: &View<'_>, rows: usize, result: &mut Column) {
     strict(&[x], result);
-    let Values::Bool(values) = &mut result.values else { return };
-    values.extend(x.bools().iter().map(|x| !x));
+    let (x, out) = (x.bools(), result.bools_mut(rows));
+    vectorised(
+        #[inline(always)]
+        || each(x, out, |x: bool| !x),
+    );
 }
 
 pub(super) fn is_null(x: &View<'_>, rows: usize, result: &mut Column) {
@@ -96,6 +114,18 @@ pub(super) fn is_null(x: &View<'_>, rows: usize, result: &mut Column) {
 
 pub(super) fn select(condition: &View<'_>, x: &View<'_>, y: &View<'_>, rows: usize, result: &mut Column) {
     let chosen = condition.bools();
+    if let (None, None, None, Values::Float(_)) = (condition.valid, x.valid, y.valid, &result.values) {
+        let (x, y, out) = (x.floats(), y.floats(), result.floats_mut(rows));
+        return vectorised(
+            #[inline(always)]
+            || {
+                for (((out, &chosen), &x), &y) in out.iter_mut().zip(chosen).zip(x).zip(y) {
+                    *out = if chosen { x } else { y };
+                }
+            },
+        );
+    }
+    result.clear();
     let is_x = |row: usize| chosen[row] && condition.is_valid(row);
     choose(is_x, x, y, rows, result);
 }
@@ -136,27 +166,29 @@ fn choose(is_x: impl Fn(usize) -> bool, x: &View<'_>, y: &View<'_>, rows: usize,
 /// Between types. What has no counterpart (a text that is no number, a float beyond integers) is NULL.
 pub(super) fn cast(x: &View<'_>, rows: usize, result: &mut Column) {
     strict(&[x], result);
-    let mut bad: Vec<usize> = Vec::new();
+    let Column { values: of, valid, has_nulls } = result;
     let mut checked = |row: usize, is_good: bool| {
         if !is_good {
-            bad.push(row);
+            if !*has_nulls {
+                *has_nulls = true;
+                valid.resize(rows, true);
+            }
+            valid[row] = false;
         }
     };
-    match (&mut result.values, x.values) {
+    match (of, x.values) {
         (Values::Float(values), ViewValues::Float(x)) => values.extend_from_slice(x),
-        (Values::Float(values), ViewValues::Int(x)) => values.extend(x.iter().map(|&x| x as f64)),
-        (Values::Float(values), ViewValues::Bool(x)) => values.extend(x.iter().map(|&x| f64::from(u8::from(x)))),
+        (Values::Float(values), ViewValues::Int(x)) => each_to_float(x, values, |x| x as f64),
+        (Values::Float(values), ViewValues::Bool(x)) => each_to_float(x, values, |x| f64::from(u8::from(x))),
         (Values::Float(values), ViewValues::Text(..)) => values.extend((0..rows).map(|row| {
             let number = x.text(row).trim().parse::<f64>().ok().filter(|number| number.is_finite());
             checked(row, number.is_some());
             number.unwrap_or(0.0)
         })),
         (Values::Int(values), ViewValues::Float(x)) => values.extend(x.iter().enumerate().map(|(row, &x)| {
-            // Halves away from zero, as BigQuery. 2^63 itself is beyond i64.
-            let rounded = x.round();
-            let fits = (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&rounded);
-            checked(row, fits);
-            if fits { rounded as i64 } else { 0 }
+            let rounded = rounded_to_int(x);
+            checked(row, rounded.is_some());
+            rounded.unwrap_or(0)
         })),
         (Values::Int(values), ViewValues::Int(x)) => values.extend_from_slice(x),
         (Values::Int(values), ViewValues::Bool(x)) => values.extend(x.iter().map(|&x| i64::from(x))),
@@ -178,15 +210,27 @@ pub(super) fn cast(x: &View<'_>, rows: usize, result: &mut Column) {
             for row in 0..rows {
                 match source {
                     // Rust prints the shortest text that reads back as the same bits.
-                    ViewValues::Float(x) => values.push(&x[row].to_string()),
-                    ViewValues::Int(x) => values.push(&x[row].to_string()),
+                    ViewValues::Float(x) => values.push_display(x[row]),
+                    ViewValues::Int(x) => values.push_display(x[row]),
                     ViewValues::Bool(x) => values.push(if x[row] { "true" } else { "false" }),
                     ViewValues::Text(..) => values.push(x.text(row)),
                 }
             }
         }
     }
-    if !bad.is_empty() {
-        invalidate(rows, result, |row| bad.binary_search(&row).is_ok());
-    }
+}
+
+fn each_to_float<A: Copy>(x: &[A], values: &mut Vec<f64>, function: impl Fn(A) -> f64) {
+    values.resize(x.len(), 0.0);
+    vectorised(
+        #[inline(always)]
+        || each(x, values, function),
+    );
+}
+
+/// Halves away from zero, as BigQuery. `None` beyond the integers.
+pub(crate) fn rounded_to_int(x: f64) -> Option<i64> {
+    let rounded = x.round();
+    // 2^63 itself is beyond i64.
+    (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&rounded).then_some(rounded as i64)
 }

@@ -1,45 +1,55 @@
 //! What the operators do: loops over columns. Portable arithmetic only, so that every machine gives the same bits.
 
-mod calendar;
+pub(crate) mod calendar;
 mod cells;
 mod classes;
-mod float;
-mod geo;
+pub(crate) mod float;
 mod holiday;
+pub(crate) mod int;
 mod logic;
 mod lookup;
 mod text;
+pub(crate) mod vector;
 
 pub(crate) use calendar::{Zone, civil, days_before_year};
+pub(crate) use logic::rounded_to_int;
 
 use crate::{
-    column::{Column, Values, View},
-    op::{Int1, Int2, Op},
+    column::{Column, View},
+    op::Op,
     tables::Tables,
 };
 
 /// Computes `op` over `operands`, each of `rows` rows, into `result` (a column of the operator's type).
 pub(crate) fn compute(op: Op, operands: &[View<'_>], rows: usize, tables: &Tables, result: &mut Column) {
+    // These overwrite the result's values in place; the rest append to it.
+    result.clear_validity();
+    match (op, operands) {
+        (Op::Float1(function), [x]) => return float::float1(function, x, rows, result),
+        (Op::Float2(function), [x, y]) => return float::float2(function, x, y, rows, result),
+        (Op::Int1(function), [x]) => return int::int1(function, x, rows, result),
+        (Op::Int2(function), [x, y]) => return int::int2(function, x, y, rows, result),
+        (Op::Compare(comparison, compared), [x, y]) => {
+            return logic::compare(comparison, compared, x, y, rows, result);
+        }
+        (Op::And, [x, y]) => return logic::and(x, y, rows, result),
+        (Op::Or, [x, y]) => return logic::or(x, y, rows, result),
+        (Op::Not, [x]) => return logic::not(x, rows, result),
+        (Op::Select(_), [condition, x, y]) => return logic::select(condition, x, y, rows, result),
+        (Op::LocalSecond(zone), [x]) => {
+            if let Some(zone) = tables.time_zones.get(usize::from(zone)) {
+                calendar::local_second(zone, x, rows, result);
+            }
+            return;
+        }
+        (Op::FieldOfSecond(field), [x]) => return calendar::field(field, x, rows, result),
+        _ => {}
+    }
     result.clear();
     match (op, operands) {
-        (Op::Float1(function), [x]) => float::float1(function, x, result),
-        (Op::Float2(function), [x, y]) => float::float2(function, x, y, result),
-        (Op::Geo(function), [lat1, lon1, lat2, lon2]) => geo::geo(function, [lat1, lon1, lat2, lon2], result),
-        (Op::Int1(function), [x]) => int1(function, x, result),
-        (Op::Int2(function), [x, y]) => int2(function, x, y, result),
-        (Op::Compare(comparison, compared), [x, y]) => logic::compare(comparison, compared, x, y, rows, result),
-        (Op::And, [x, y]) => logic::and(x, y, result),
-        (Op::Or, [x, y]) => logic::or(x, y, result),
-        (Op::Not, [x]) => logic::not(x, result),
         (Op::IsNull, [x]) => logic::is_null(x, rows, result),
-        (Op::Select(_), [condition, x, y]) => logic::select(condition, x, y, rows, result),
         (Op::Coalesce(_), [x, y]) => logic::coalesce(x, y, rows, result),
         (Op::Cast(_, _), [x]) => logic::cast(x, rows, result),
-        (Op::LocalTime(field, zone), [x]) => {
-            if let Some(zone) = tables.time_zones.get(usize::from(zone)) {
-                calendar::local_time(field, zone, x, result);
-            }
-        }
         (Op::Text1(function), [x]) => text::text1(function, x, rows, result),
         (Op::TextLength, [x]) => text::length(x, rows, result),
         (Op::Concat, [x, y]) => text::concat(x, y, rows, result),
@@ -64,7 +74,7 @@ pub(crate) fn compute(op: Op, operands: &[View<'_>], rows: usize, tables: &Table
         (Op::LookupValue(table, column, _), [x]) => {
             lookup::value(&tables.lookups[usize::from(table)], usize::from(column), x, result);
         }
-        // The compiler gives every operator its number of operands.
+        // The compiler gives every operator its number of operands, and the graph makes others of the rest.
         _ => {}
     }
 }
@@ -94,48 +104,5 @@ fn invalidate(rows: usize, result: &mut Column, is_bad: impl Fn(usize) -> bool) 
         if is_bad(row) {
             *valid = false;
         }
-    }
-}
-
-fn int1(function: Int1, x: &View<'_>, result: &mut Column) {
-    strict(&[x], result);
-    let checked: fn(i64) -> Option<i64> = match function {
-        Int1::Negate => i64::checked_neg,
-        Int1::Abs => i64::checked_abs,
-        Int1::Sign => |x| Some(x.signum()),
-    };
-    let x = x.ints();
-    push_checked(x.iter().map(|&x| checked(x)), x.len(), result);
-}
-
-fn int2(function: Int2, x: &View<'_>, y: &View<'_>, result: &mut Column) {
-    strict(&[x, y], result);
-    let (x, y) = (x.ints(), y.ints());
-    let pairs = x.iter().copied().zip(y.iter().copied());
-    match function {
-        Int2::Add => push_checked(pairs.map(|(x, y)| x.checked_add(y)), x.len(), result),
-        Int2::Subtract => push_checked(pairs.map(|(x, y)| x.checked_sub(y)), x.len(), result),
-        Int2::Multiply => push_checked(pairs.map(|(x, y)| x.checked_mul(y)), x.len(), result),
-        Int2::Divide => push_checked(pairs.map(|(x, y)| x.checked_div(y)), x.len(), result),
-        // i64::MIN % -1 is 0, though the processor's division traps.
-        Int2::Modulo => {
-            push_checked(pairs.map(|(x, y)| if y == -1 { Some(0) } else { x.checked_rem(y) }), x.len(), result);
-        }
-        Int2::Least => push_checked(pairs.map(|(x, y)| Some(x.min(y))), x.len(), result),
-        Int2::Greatest => push_checked(pairs.map(|(x, y)| Some(x.max(y))), x.len(), result),
-    }
-}
-
-/// Pushes integers; what is `None` becomes NULL.
-fn push_checked(checked: impl Iterator<Item = Option<i64>> + Clone, rows: usize, result: &mut Column) {
-    let Values::Int(values) = &mut result.values else { return };
-    let mut failed = false;
-    values.extend(checked.clone().map(|value| {
-        failed |= value.is_none();
-        value.unwrap_or(0)
-    }));
-    if failed {
-        let bad: Vec<bool> = checked.map(|value| value.is_none()).collect();
-        invalidate(rows, result, |row| bad[row]);
     }
 }
