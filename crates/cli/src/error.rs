@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use ::features::FeatureError;
-use cloud::object_store::StoreError;
+use cloud::{object_store::StoreError, sagemaker_control::ControlError};
 use domain::DomainError;
 use local::LocalError;
 use rides::RidesError;
@@ -41,14 +41,9 @@ pub(crate) enum CliError {
     /// A word of the vocabulary.
     #[error(transparent)]
     Domain(#[from] DomainError),
-    /// A call to AWS, or to what stands for it.
-    #[error("{what}: {detail}")]
-    Aws {
-        /// What was asked.
-        what: &'static str,
-        /// The error's chain.
-        detail: String,
-    },
+    /// SageMaker's control plane, or what stands for it.
+    #[error(transparent)]
+    SageMaker(#[from] ControlError),
     /// The API cannot be reached.
     #[error("{url}: {detail}")]
     Api {
@@ -86,7 +81,7 @@ impl CliError {
             Self::Local(error) => error.reason(),
             Self::Store(error) => error.reason(),
             Self::Domain(error) => error.reason(),
-            Self::Aws { .. } => "aws",
+            Self::SageMaker(error) => error.reason(),
             Self::Api { .. } => "api_unreachable",
             Self::Batch(error) => error.reason(),
             Self::Differs(_) => "specs_differ",

@@ -10,7 +10,7 @@ use std::{
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
-use cloud::s3::S3Bucket;
+use cloud::{s3::S3Bucket, sagemaker_control::SageMakerControl};
 use local::{FunctionLauncher, LocalCloud, Options, Ports, StaticRoute};
 
 use crate::{arguments::CloudOptions, error::CliError, model_folder::ModelFolder, programs};
@@ -21,7 +21,7 @@ const DEFAULT_TEMPLATE: &str = "infra/template.yaml";
 pub(crate) struct RunningCloud {
     pub(crate) cloud: LocalCloud,
     pub(crate) lake: S3Bucket,
-    pub(crate) sagemaker: aws_sdk_sagemaker::Client,
+    pub(crate) sagemaker: SageMakerControl,
     /// Held while the cloud runs: no other may empty its folder.
     _lock: File,
 }
@@ -62,10 +62,9 @@ impl RunningCloud {
         let bucket = bucket.ok_or_else(|| CliError::Unexpected("the template has no bucket".to_owned()))?;
         let aws = sdk_config(&cloud);
         let s3 = aws_sdk_s3::config::Builder::from(&aws).endpoint_url(cloud.s3_url()).force_path_style(true).build();
-        let sagemaker = aws_sdk_sagemaker::config::Builder::from(&aws).endpoint_url(cloud.sagemaker_url()).build();
         Ok(Self {
             lake: S3Bucket::new(aws_sdk_s3::Client::from_conf(s3), bucket),
-            sagemaker: aws_sdk_sagemaker::Client::from_conf(sagemaker),
+            sagemaker: SageMakerControl::new(&aws, Some(cloud.sagemaker_url())),
             cloud,
             _lock: lock,
         })

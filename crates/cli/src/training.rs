@@ -7,22 +7,15 @@ use std::{
 };
 
 use ::features::{FeatureTable, InputTable, Scratch};
-use aws_sdk_sagemaker::{
-    Client,
-    error::DisplayErrorContext,
-    types::{
-        AlgorithmSpecification, Channel, ContainerDefinition, DataSource, EndpointStatus, OutputDataConfig,
-        ProductionVariant, ProductionVariantInstanceType, ResourceConfig, S3DataDistribution, S3DataSource, S3DataType,
-        StoppingCondition, TrainingInputMode, TrainingInstanceType, TrainingJobStatus,
-    },
-};
 use bytes::Bytes;
 use cloud::{
     object_store::{PutCondition, PutObject},
     s3::S3Bucket,
+    sagemaker_control::SageMakerControl,
 };
 use domain::{digest::sha256_hex, lake};
 use rides::TrainingRow;
+use serde_json::json;
 
 use crate::{
     error::CliError,
@@ -118,77 +111,53 @@ fn training_view(
     Ok(csv)
 }
 
-fn aws<E: std::error::Error + Send + Sync + 'static>(what: &'static str) -> impl FnOnce(E) -> CliError {
-    move |error| CliError::Aws { what, detail: DisplayErrorContext(error).to_string() }
-}
-
 async fn start_training(
-    client: &Client,
+    sagemaker: &SageMakerControl,
     lake: &S3Bucket,
     model: &ModelFolder,
     job: &str,
     prefix: &str,
     hyperparameters: &BTreeMap<String, String>,
 ) -> Result<(), CliError> {
-    const WHAT: &str = "CreateTrainingJob";
     let bucket = lake.name();
-    let source = S3DataSource::builder()
-        .s3_data_type(S3DataType::S3Prefix)
-        .s3_data_distribution_type(S3DataDistribution::FullyReplicated)
-        .s3_uri(format!("s3://{bucket}/{prefix}"))
-        .build();
-    let channel = Channel::builder()
-        .channel_name("train")
-        .content_type("text/csv")
-        .data_source(DataSource::builder().s3_data_source(source).build())
-        .build();
-    let seconds = i32::try_from(model.training.max_runtime_s).unwrap_or(i32::MAX);
-    client
-        .create_training_job()
-        .training_job_name(job)
-        .role_arn(ROLE_ARN)
-        .algorithm_specification(
-            AlgorithmSpecification::builder()
-                .training_image(&model.training.image)
-                .training_input_mode(TrainingInputMode::File)
-                .build(),
-        )
-        .set_hyper_parameters(Some(hyperparameters.clone().into_iter().collect()))
-        .input_data_config(channel)
-        .output_data_config(
-            OutputDataConfig::builder()
-                .s3_output_path(format!("s3://{bucket}/{}", lake::model_artifacts_prefix(&model.name)))
-                .build(),
-        )
-        .resource_config(
-            ResourceConfig::builder()
-                .instance_type(TrainingInstanceType::from(model.training.instance_type.as_str()))
-                .instance_count(1)
-                .volume_size_in_gb(10)
-                .build(),
-        )
-        .stopping_condition(StoppingCondition::builder().max_runtime_in_seconds(seconds).build())
-        .send()
-        .await
-        .map_err(aws(WHAT))?;
+    let request = json!({
+        "TrainingJobName": job,
+        "RoleArn": ROLE_ARN,
+        "AlgorithmSpecification": {"TrainingImage": model.training.image, "TrainingInputMode": "File"},
+        "HyperParameters": hyperparameters,
+        "InputDataConfig": [{
+            "ChannelName": "train",
+            "ContentType": "text/csv",
+            "DataSource": {"S3DataSource": {
+                "S3DataType": "S3Prefix",
+                "S3DataDistributionType": "FullyReplicated",
+                "S3Uri": format!("s3://{bucket}/{prefix}"),
+            }},
+        }],
+        "OutputDataConfig": {"S3OutputPath": format!("s3://{bucket}/{}", lake::model_artifacts_prefix(&model.name))},
+        "ResourceConfig": {
+            "InstanceType": model.training.instance_type, "InstanceCount": 1, "VolumeSizeInGB": 10,
+        },
+        "StoppingCondition": {"MaxRuntimeInSeconds": model.training.max_runtime_s},
+    });
+    sagemaker.call("CreateTrainingJob", &request).await?;
     Ok(())
 }
 
 /// Waits for a job's end; the model artefact's address.
-async fn wait_for_training(client: &Client, job: &str) -> Result<String, CliError> {
-    const WHAT: &str = "DescribeTrainingJob";
+async fn wait_for_training(sagemaker: &SageMakerControl, job: &str) -> Result<String, CliError> {
     let began = Instant::now();
     loop {
-        let description = client.describe_training_job().training_job_name(job).send().await.map_err(aws(WHAT))?;
-        match description.training_job_status() {
-            Some(TrainingJobStatus::Completed) => {
-                let artefact = description.model_artifacts().and_then(|artefacts| artefacts.s3_model_artifacts());
+        let description = sagemaker.call("DescribeTrainingJob", &json!({"TrainingJobName": job})).await?;
+        match description["TrainingJobStatus"].as_str() {
+            Some("Completed") => {
+                let artefact = description["ModelArtifacts"]["S3ModelArtifacts"].as_str();
                 return artefact
                     .map(str::to_owned)
                     .ok_or_else(|| CliError::Unexpected(format!("training job {job} left no model artefact")));
             }
-            Some(TrainingJobStatus::Failed | TrainingJobStatus::Stopped) => {
-                let why = description.failure_reason().unwrap_or("no reason was given");
+            Some("Failed" | "Stopped") => {
+                let why = description["FailureReason"].as_str().unwrap_or("no reason was given");
                 return Err(CliError::Unexpected(format!("training job {job} failed: {why}")));
             }
             _ if began.elapsed() > TRAINING_TIMEOUT => {
@@ -201,7 +170,7 @@ async fn wait_for_training(client: &Client, job: &str) -> Result<String, CliErro
 
 /// One endpoint with one production variant per model, and waits until it is in service.
 async fn deploy(
-    client: &Client,
+    sagemaker: &SageMakerControl,
     model: &ModelFolder,
     versions: &ModelVersions,
     artefacts: &BTreeMap<String, String>,
@@ -209,51 +178,32 @@ async fn deploy(
     let endpoint = &model.release.endpoint;
     let mut variants = Vec::with_capacity(versions.len());
     for (variant, version) in versions {
-        let container = ContainerDefinition::builder()
-            .image(&model.training.image)
-            .model_data_url(artefacts.get(variant).cloned().unwrap_or_default())
-            .build();
-        client
-            .create_model()
-            .model_name(version)
-            .execution_role_arn(ROLE_ARN)
-            .primary_container(container)
-            .send()
-            .await
-            .map_err(aws("CreateModel"))?;
-        variants.push(
-            ProductionVariant::builder()
-                .variant_name(variant)
-                .model_name(version)
-                .instance_type(ProductionVariantInstanceType::from(model.training.instance_type.as_str()))
-                .initial_instance_count(1)
-                .initial_variant_weight(1.0)
-                .build(),
-        );
+        let request = json!({
+            "ModelName": version,
+            "ExecutionRoleArn": ROLE_ARN,
+            "PrimaryContainer": {"Image": model.training.image, "ModelDataUrl": artefacts.get(variant)},
+        });
+        sagemaker.call("CreateModel", &request).await?;
+        variants.push(json!({
+            "VariantName": variant,
+            "ModelName": version,
+            "InstanceType": model.training.instance_type,
+            "InitialInstanceCount": 1,
+            "InitialVariantWeight": 1.0,
+        }));
     }
     let config = format!("{endpoint}-{}", &sha256_hex(format!("{versions:?}").as_bytes())[..12]);
-    client
-        .create_endpoint_config()
-        .endpoint_config_name(&config)
-        .set_production_variants(Some(variants))
-        .send()
-        .await
-        .map_err(aws("CreateEndpointConfig"))?;
-    client
-        .create_endpoint()
-        .endpoint_name(endpoint)
-        .endpoint_config_name(&config)
-        .send()
-        .await
-        .map_err(aws("CreateEndpoint"))?;
+    let request = json!({"EndpointConfigName": config, "ProductionVariants": variants});
+    sagemaker.call("CreateEndpointConfig", &request).await?;
+    let request = json!({"EndpointName": endpoint, "EndpointConfigName": config});
+    sagemaker.call("CreateEndpoint", &request).await?;
     let began = Instant::now();
     loop {
-        let description =
-            client.describe_endpoint().endpoint_name(endpoint).send().await.map_err(aws("DescribeEndpoint"))?;
-        match description.endpoint_status() {
-            Some(EndpointStatus::InService) => return Ok(()),
-            Some(EndpointStatus::Failed) => {
-                let why = description.failure_reason().unwrap_or("no reason was given");
+        let description = sagemaker.call("DescribeEndpoint", &json!({"EndpointName": endpoint})).await?;
+        match description["EndpointStatus"].as_str() {
+            Some("InService") => return Ok(()),
+            Some("Failed") => {
+                let why = description["FailureReason"].as_str().unwrap_or("no reason was given");
                 return Err(CliError::Unexpected(format!("endpoint {endpoint} failed: {why}")));
             }
             _ if began.elapsed() > ENDPOINT_TIMEOUT => {
