@@ -144,10 +144,7 @@ fn report() {
     for rows in [1, 20] {
         let candidates: Vec<Candidate> = trips(rows)
             .enumerate()
-            .map(|(index, trip)| Candidate {
-                candidate_id: format!("c{index}").parse().unwrap(),
-                inputs: inputs(&trip),
-            })
+            .map(|(index, trip)| Candidate::new(format!("c{index}").parse().unwrap(), inputs(&trip)))
             .collect();
         let (at, shared) = (Timestamp::from_second(1_750_000_000).unwrap(), Inputs::new());
         let mut call = || {

@@ -216,7 +216,7 @@ fn records_of(batch: &Batch, open: &mut Option<PredictionRecord>) -> Result<Vec<
 }
 
 pub(crate) fn parse_tier(text: &str) -> Option<Tier> {
-    [Tier::Endpoint, Tier::Fallback].into_iter().find(|tier| tier.as_str() == text)
+    Tier::ALL.into_iter().find(|tier| tier.as_str() == text)
 }
 
 /// The columns of one batch, found once.
@@ -298,12 +298,13 @@ impl<'a> RowReader<'a> {
             release_id: self.release_id.value(row).parse().map_err(invalid("release_id"))?,
             spec_hash: self.spec_hash.value(row).to_owned(),
             unit_id: optional(self.unit_id, row).map(str::parse).transpose().map_err(invalid("unit_id"))?,
+            ride_id: None,
             requested_at: self.requested_at.at(row)?,
             answered_at: self.answered_at.at(row)?,
             assignment: ArmAssignment {
                 experiment_id: optional(self.experiment_id, row).map(str::to_owned),
-                arm: self.arm.value(row).to_owned(),
                 probability: self.arm_probability.value(row),
+                ..ArmAssignment::only(self.arm.value(row))
             },
             tier: parse_tier(self.tier.value(row)).ok_or_else(|| self.batch.invalid(row, "tier", "unknown tier"))?,
             tier_reason: optional(self.tier_reason, row).map(str::to_owned),
@@ -330,6 +331,9 @@ impl<'a> RowReader<'a> {
             features: features.iter().collect(),
             prediction: self.prediction.value(row),
             fallback: self.fallback.value(row),
+            shown: None,
+            lower: None,
+            upper: None,
         })
     }
 

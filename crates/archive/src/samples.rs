@@ -29,6 +29,9 @@ pub(crate) fn prediction(seed: u32) -> PredictionRecord {
             features: vec![Some(number), None],
             prediction: number + f64::from(index),
             fallback: 300.0,
+            shown: None,
+            lower: None,
+            upper: None,
         })
         .collect();
     PredictionRecord {
@@ -37,9 +40,10 @@ pub(crate) fn prediction(seed: u32) -> PredictionRecord {
         release_id: "0123456789abcdef".repeat(4).parse().unwrap(),
         spec_hash: "s".to_owned(),
         unit_id: seed.is_multiple_of(2).then(|| "rider 1".parse().unwrap()),
+        ride_id: None,
         requested_at: at(i64::from(seed)),
         answered_at: at(i64::from(seed) + 5),
-        assignment: ArmAssignment { experiment_id: None, arm: "a".to_owned(), probability: 1.0 },
+        assignment: ArmAssignment::only("a"),
         tier: Tier::Endpoint,
         tier_reason: None,
         endpoint: "e".to_owned(),
@@ -92,6 +96,9 @@ fn candidate() -> impl Strategy<Value = CandidateRecord> {
             features,
             prediction,
             fallback,
+            shown: None,
+            lower: None,
+            upper: None,
         },
     )
 }
@@ -107,7 +114,11 @@ fn any_prediction() -> impl Strategy<Value = PredictionRecord> {
                 requested_at: at(requested),
                 answered_at: at(answered),
                 unit_id: unit.map(|unit| unit.parse().unwrap()),
-                assignment: ArmAssignment { experiment_id: optional.clone(), arm: text.clone(), probability },
+                assignment: ArmAssignment {
+                    experiment_id: optional.clone(),
+                    probability,
+                    ..ArmAssignment::only(text.clone())
+                },
                 tier: if fallback { Tier::Fallback } else { Tier::Endpoint },
                 tier_reason: optional,
                 endpoint: text,

@@ -1,7 +1,7 @@
 //! Publishing a release: the immutable document first, then the pointer by compare-and-swap.
 
 use cloud::object_store::{GetObject, PutCondition, PutObject, PutOutcome};
-use domain::{ArchiveMode, Arm, FeatureSpecSource, ModelName, Release, ReleaseId, ReleasePointer, lake};
+use domain::{Arm, FeatureSpecSource, ModelName, Release, ReleaseId, ReleasePointer, lake};
 use jiff::Timestamp;
 
 use crate::{error::CliError, model_folder::ModelFolder, training::ModelVersions};
@@ -18,14 +18,10 @@ pub(crate) fn release_of(
         variant: arm.variant.clone(),
         model_version: versions.get(&arm.variant).cloned().unwrap_or_default(),
     });
+    let spec = FeatureSpecSource { hash: model.plan.hash().to_owned(), toml: model.features_toml.clone() };
     let release = Release {
-        model: model.name.clone(),
-        created_at,
-        spec: FeatureSpecSource { hash: model.plan.hash().to_owned(), toml: model.features_toml.clone() },
-        arms: arms.collect(),
         experiment: model.release.experiment.clone(),
-        limits: model.release.limits,
-        archive: ArchiveMode::BeforeResponse,
+        ..Release::new(model.name.clone(), created_at, spec, arms.collect(), model.release.limits)
     };
     release.validate()?;
     Ok(release)

@@ -166,7 +166,7 @@ impl<S: GetObject, T> ReleaseCache<S, T> {
 
 #[cfg(test)]
 mod tests {
-    use domain::{ArchiveMode, Arm, FeatureSpecSource, Limits};
+    use domain::{Arm, FeatureSpecSource, Limits};
 
     use super::*;
     use crate::{
@@ -181,15 +181,13 @@ mod tests {
     }
 
     async fn publish(store: &MemoryStore, max_candidates: usize) -> ReleaseId {
-        let release = Release {
-            model: model(),
-            created_at: jiff_timestamp(),
-            spec: FeatureSpecSource { hash: String::new(), toml: String::new() },
-            arms: vec![Arm { name: "a".into(), endpoint: "e".into(), variant: "v".into(), model_version: "1".into() }],
-            experiment: None,
-            limits: Limits { max_candidates, default_deadline_ms: 500 },
-            archive: ArchiveMode::BeforeResponse,
-        };
+        let release = Release::new(
+            model(),
+            jiff_timestamp(),
+            FeatureSpecSource { hash: String::new(), toml: String::new() },
+            vec![Arm { name: "a".into(), endpoint: "e".into(), variant: "v".into(), model_version: "1".into() }],
+            Limits { max_candidates, default_deadline_ms: 500 },
+        );
         let id = release.id().unwrap();
         let pointer = ReleasePointer { release_id: id.clone(), previous: None, moved_at: release.created_at };
         let pointer = serde_json::to_vec(&pointer).unwrap().into();

@@ -20,12 +20,16 @@ mod time;
 
 pub use error::DomainError;
 pub use hour::Hour;
-pub use names::{CandidateId, ModelName, UnitId};
+pub use names::{CandidateId, ModelName, RideId, UnitId};
 pub use outcome::{MetricValue, OutcomeEvent, OutcomeState};
 pub use prediction_id::PredictionId;
 pub use problem::{Problem, ProblemField};
-pub use record::{ArmAssignment, CandidateRecord, PredictionRecord, Tier, Timings};
-pub use release::{ArchiveMode, Arm, ExperimentPlan, FeatureSpecSource, Limits, Release, ReleaseId, ReleasePointer};
+pub use record::{ArmAssignment, AssignmentExclusion, CandidateRecord, PredictionRecord, Tier, Timings};
+pub use release::{
+    ArchiveMode, Arm, BreakerPolicy, Damping, EndpointCalling, ExperimentPlan, FeatureSpecSource, Limits,
+    MAX_CALL_BYTES, MAX_SERVERLESS_CALL_BYTES, NamespacePart, PromisePolicy, Randomisation, Release, ReleaseId,
+    ReleasePointer, ResidualQuantile, RowFormat,
+};
 pub use request::{Candidate, Inputs, PredictionRequest};
 pub use time::{is_archivable, truncate_to_micros};
 

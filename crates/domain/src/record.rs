@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{CandidateId, Hour, Inputs, ModelName, PredictionId, ReleaseId, UnitId};
+use crate::{CandidateId, Hour, Inputs, ModelName, PredictionId, ReleaseId, RideId, UnitId};
 
 /// Which tier answered a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -9,15 +9,21 @@ use crate::{CandidateId, Hour, Inputs, ModelName, PredictionId, ReleaseId, UnitI
 pub enum Tier {
     /// The arm's own endpoint and variant.
     Endpoint,
+    /// The release's second endpoint.
+    SecondEndpoint,
     /// The spec's fallback expression, computed in the function.
     Fallback,
 }
 
 impl Tier {
+    /// All tiers, in the order in which they are asked.
+    pub const ALL: [Self; 3] = [Self::Endpoint, Self::SecondEndpoint, Self::Fallback];
+
     /// The name in records, answers and reports.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Endpoint => "endpoint",
+            Self::SecondEndpoint => "second-endpoint",
             Self::Fallback => "fallback",
         }
     }
@@ -33,6 +39,39 @@ pub struct ArmAssignment {
     pub arm: String,
     /// The probability with which this arm was assigned, 0–1.
     pub probability: f64,
+    /// What was randomised, where that is not the request's unit: `<zone>|<slot's beginning, seconds since 1970>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub randomised_unit: Option<String>,
+    /// Why the record does not count in the experiment, though it was answered by its arm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub excluded: Option<AssignmentExclusion>,
+}
+
+/// Why a record does not count in its experiment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AssignmentExclusion {
+    /// The arm was not drawn but forced.
+    Forced,
+    /// It lies in the first part of a switchback's slot.
+    CarryOver,
+}
+
+impl AssignmentExclusion {
+    /// The name in records and tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Forced => "forced",
+            Self::CarryOver => "carry-over",
+        }
+    }
+}
+
+impl ArmAssignment {
+    /// An assignment outside of any experiment: the only arm, for sure.
+    pub fn only(arm: impl Into<String>) -> Self {
+        Self { experiment_id: None, arm: arm.into(), probability: 1.0, randomised_unit: None, excluded: None }
+    }
 }
 
 /// How long the steps took, in microseconds.
@@ -61,6 +100,9 @@ pub struct PredictionRecord {
     /// The unit that experiments randomise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit_id: Option<UnitId>,
+    /// The ride that the request is a refresh of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ride_id: Option<RideId>,
     /// Event time, UTC.
     pub requested_at: Timestamp,
     /// The function's own clock when the answer was known, UTC.
@@ -106,4 +148,13 @@ pub struct CandidateRecord {
     pub prediction: f64,
     /// What the fallback expression says, whichever tier answered: the naive model to beat.
     pub fallback: f64,
+    /// What the promise's policy says to show, where the release has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown: Option<f64>,
+    /// The lower end of the interval, where the release has a promise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lower: Option<f64>,
+    /// The upper end of the interval, where the release has a promise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upper: Option<f64>,
 }

@@ -1,8 +1,17 @@
-use std::{fmt, str::FromStr};
+mod calling;
+mod experiment;
+mod promise;
+
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    calling::{BreakerPolicy, EndpointCalling, MAX_CALL_BYTES, MAX_SERVERLESS_CALL_BYTES, RowFormat},
+    experiment::{ExperimentPlan, NamespacePart, Randomisation},
+    promise::{Damping, PromisePolicy, ResidualQuantile},
+};
 use crate::{DomainError, ModelName, digest::sha256_hex};
 
 /// A release's id: the SHA-256 of its document.
@@ -59,11 +68,26 @@ pub struct Release {
     pub created_at: Timestamp,
     /// The feature spec.
     pub spec: FeatureSpecSource,
+    /// The lookup tables that the spec declares, by name: the SHA-256 that addresses each.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lookups: BTreeMap<String, String>,
     /// The arms, at least one. Without an experiment the first answers everything.
     pub arms: Vec<Arm>,
     /// How requests are split over the arms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub experiment: Option<ExperimentPlan>,
+    /// Asked where an arm's own endpoint cannot answer, before the fallback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second: Option<Arm>,
+    /// Asked beside the arm that answers; their answers are recorded and never leave.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shadows: Vec<Arm>,
+    /// How endpoints are called.
+    #[serde(default)]
+    pub calling: EndpointCalling,
+    /// What is shown to the rider. The prediction itself where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promise: Option<PromisePolicy>,
     /// Limits on requests.
     pub limits: Limits,
     /// When the record is written.
@@ -94,16 +118,6 @@ pub struct Arm {
     pub model_version: String,
 }
 
-/// An experiment over the release's arms.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ExperimentPlan {
-    /// The experiment's id; also the salt of the assignment, so that experiments are independent of each other.
-    pub id: String,
-    /// The weight of each arm, in the release's order, summing to 1.
-    pub weights: Vec<f64>,
-}
-
 /// Limits on requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -120,10 +134,36 @@ pub struct Limits {
 pub enum ArchiveMode {
     /// Before the response leaves: an answer that was seen has a record.
     BeforeResponse,
+    /// After the response: faster by one PUT. A process that is killed between the two loses the record.
+    AfterResponse,
 }
 
 impl Release {
-    /// The document's bytes: canonical, since the fields have one order and no map is involved.
+    /// A release without experiment, second endpoint, shadows or promise, with the default way of calling.
+    pub fn new(
+        model: ModelName,
+        created_at: Timestamp,
+        spec: FeatureSpecSource,
+        arms: Vec<Arm>,
+        limits: Limits,
+    ) -> Self {
+        Self {
+            model,
+            created_at,
+            spec,
+            lookups: BTreeMap::new(),
+            arms,
+            experiment: None,
+            second: None,
+            shadows: Vec::new(),
+            calling: EndpointCalling::default(),
+            promise: None,
+            limits,
+            archive: ArchiveMode::BeforeResponse,
+        }
+    }
+
+    /// The document's bytes: canonical, since fields have one order and maps are sorted.
     pub fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec_pretty(self).unwrap_or_default()
     }
@@ -147,16 +187,25 @@ impl Release {
         if self.limits.max_candidates == 0 {
             return invalid("max_candidates is 0".to_owned());
         }
+        if let Some((name, hash)) = self.lookups.iter().find(|(_, hash)| ReleaseId::try_from((*hash).clone()).is_err())
+        {
+            return invalid(format!("lookup table `{name}` is pinned to `{hash}`, which is no SHA-256"));
+        }
+        if let Some(shadow) = self.shadows.iter().find(|shadow| self.arms.iter().any(|arm| arm.name == shadow.name)) {
+            return invalid(format!("`{}` is an arm and a shadow", shadow.name));
+        }
+        if self.calling.max_tries == 0 {
+            return invalid("calling.max_tries is 0".to_owned());
+        }
+        if self.calling.max_body_bytes == 0 || self.calling.max_body_bytes > MAX_CALL_BYTES {
+            return invalid(format!("calling.max_body_bytes must lie within 1 and {MAX_CALL_BYTES}"));
+        }
+        if let Some(problem) = self.promise.as_ref().and_then(PromisePolicy::problem) {
+            return invalid(problem);
+        }
         if let Some(experiment) = &self.experiment {
-            if experiment.weights.len() != self.arms.len() {
-                return invalid(format!("{} weights for {} arms", experiment.weights.len(), self.arms.len()));
-            }
-            if experiment.weights.iter().any(|weight| !(0.0..=1.0).contains(weight)) {
-                return invalid("a weight is outside 0–1".to_owned());
-            }
-            let sum: f64 = experiment.weights.iter().sum();
-            if (sum - 1.0).abs() > 1e-9 {
-                return invalid(format!("the weights sum to {sum}, not 1"));
+            if let Some(problem) = experiment.problem(&self.arms) {
+                return invalid(problem);
             }
         } else if self.arms.len() > 1 {
             return invalid("several arms need an experiment that splits requests over them".to_owned());
@@ -190,13 +239,14 @@ mod tests {
             model_version: "1".to_owned(),
         };
         Release {
-            model: "pickup-eta".parse().unwrap(),
-            created_at: "2026-01-01T00:00:00Z".parse().unwrap(),
-            spec: FeatureSpecSource { hash: "0".repeat(64), toml: String::new() },
-            arms: vec![arm("control"), arm("treatment")],
-            experiment: Some(ExperimentPlan { id: "deeper-trees".to_owned(), weights: vec![0.5, 0.5] }),
-            limits: Limits { max_candidates: 200, default_deadline_ms: 500 },
-            archive: ArchiveMode::BeforeResponse,
+            experiment: Some(ExperimentPlan::new("deeper-trees", vec![0.5, 0.5])),
+            ..Release::new(
+                "pickup-eta".parse().unwrap(),
+                "2026-01-01T00:00:00Z".parse().unwrap(),
+                FeatureSpecSource { hash: "0".repeat(64), toml: String::new() },
+                vec![arm("control"), arm("treatment")],
+                Limits { max_candidates: 200, default_deadline_ms: 500 },
+            )
         }
     }
 
@@ -211,15 +261,49 @@ mod tests {
     #[test]
     fn refuses_what_cannot_be_served_from() {
         assert_eq!(release().validate(), Ok(()));
-        let weights = |weights: Vec<f64>| Release {
-            experiment: Some(ExperimentPlan { id: "x".to_owned(), weights }),
-            ..release()
-        };
+        let experiment = |plan: ExperimentPlan| Release { experiment: Some(plan), ..release() };
+        let weights = |weights: Vec<f64>| experiment(ExperimentPlan::new("x", weights));
         assert!(Release { arms: vec![], ..release() }.validate().is_err());
         assert!(Release { experiment: None, ..release() }.validate().is_err());
         assert!(weights(vec![1.0]).validate().is_err());
         assert!(weights(vec![0.6, 0.6]).validate().is_err());
         assert!(weights(vec![1.5, -0.5]).validate().is_err());
         assert!(weights(vec![f64::NAN, 0.5]).validate().is_err());
+        let halves = || ExperimentPlan::new("x", vec![0.5, 0.5]);
+        assert_eq!(experiment(ExperimentPlan { coverage: 0.1, ..halves() }).validate(), Ok(()));
+        assert!(experiment(ExperimentPlan { coverage: 1.1, ..halves() }).validate().is_err());
+        let forced = |arm: &str| BTreeMap::from([("qa".parse().unwrap(), arm.to_owned())]);
+        assert_eq!(experiment(ExperimentPlan { forced: forced("control"), ..halves() }).validate(), Ok(()));
+        assert!(experiment(ExperimentPlan { forced: forced("other"), ..halves() }).validate().is_err());
+        let randomise = Randomisation::Switchback { slot_s: 1800, carry_over_s: 1800, zone_input: None };
+        assert!(experiment(ExperimentPlan { randomise, ..halves() }).validate().is_err());
+        let part = |start, end| Some(NamespacePart { id: "eta".to_owned(), start, end });
+        assert_eq!(experiment(ExperimentPlan { namespace: part(0.5, 1.0), ..halves() }).validate(), Ok(()));
+        assert!(experiment(ExperimentPlan { namespace: part(0.5, 0.5), ..halves() }).validate().is_err());
+        let lookups = |hash: &str| BTreeMap::from([("drives".to_owned(), hash.to_owned())]);
+        assert_eq!(Release { lookups: lookups(&"0".repeat(64)), ..release() }.validate(), Ok(()));
+        assert!(Release { lookups: lookups("latest"), ..release() }.validate().is_err());
+        let shadow = |name: &str| vec![Arm { name: name.to_owned(), ..release().arms[0].clone() }];
+        assert_eq!(Release { shadows: shadow("challenger"), ..release() }.validate(), Ok(()));
+        assert!(Release { shadows: shadow("control"), ..release() }.validate().is_err());
+        let calling = |calling: EndpointCalling| Release { calling, ..release() };
+        assert!(calling(EndpointCalling { max_tries: 0, ..EndpointCalling::default() }).validate().is_err());
+        assert!(calling(EndpointCalling { max_body_bytes: 7 << 20, ..EndpointCalling::default() }).validate().is_err());
+        let promise = |points: &[(f64, f64)]| Release {
+            promise: Some(PromisePolicy {
+                calibration: points
+                    .iter()
+                    .map(|&(probability, residual)| ResidualQuantile { probability, residual })
+                    .collect(),
+                interval: 0.8,
+                late_cost: 3.0,
+                early_cost: 1.0,
+                damping: None,
+            }),
+            ..release()
+        };
+        assert_eq!(promise(&[(0.1, -60.0), (0.9, 90.0)]).validate(), Ok(()));
+        assert!(promise(&[]).validate().is_err());
+        assert!(promise(&[(0.9, -60.0), (0.1, 90.0)]).validate().is_err());
     }
 }

@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     fn plan(weights: &[f64]) -> ExperimentPlan {
-        ExperimentPlan { id: "deeper-trees".to_owned(), weights: weights.to_vec() }
+        ExperimentPlan::new("deeper-trees", weights.to_vec())
     }
 
     /// Weights in 1/1024ths: sums of them are exact.

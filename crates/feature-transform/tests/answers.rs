@@ -9,7 +9,7 @@ use cloud::{
     object_store::{PutCondition, PutObject},
     release_cache::ReleaseCache,
 };
-use domain::{ArchiveMode, Arm, FeatureSpecSource, Limits, ModelName, Problem, Release, ReleasePointer, lake};
+use domain::{Arm, FeatureSpecSource, Limits, ModelName, Problem, Release, ReleasePointer, lake};
 use feature_transform::{FeaturesAnswer, answer};
 use features::{Plan, Transformer};
 
@@ -18,15 +18,13 @@ const EVENT: &str = include_str!("../../../events/feature-transform.json");
 
 async fn releases() -> ReleaseCache<MemoryStore, Transformer> {
     let store = MemoryStore::new();
-    let release = Release {
-        model: model(),
-        created_at: "2026-01-01T00:00:00Z".parse().unwrap(),
-        spec: FeatureSpecSource { hash: Plan::compile("f", SPEC).unwrap().hash().to_owned(), toml: SPEC.to_owned() },
-        arms: vec![Arm { name: "only".into(), endpoint: "e".into(), variant: "v".into(), model_version: "1".into() }],
-        experiment: None,
-        limits: Limits { max_candidates: 3, default_deadline_ms: 400 },
-        archive: ArchiveMode::BeforeResponse,
-    };
+    let release = Release::new(
+        model(),
+        "2026-01-01T00:00:00Z".parse().unwrap(),
+        FeatureSpecSource { hash: Plan::compile("f", SPEC).unwrap().hash().to_owned(), toml: SPEC.to_owned() },
+        vec![Arm { name: "only".into(), endpoint: "e".into(), variant: "v".into(), model_version: "1".into() }],
+        Limits { max_candidates: 3, default_deadline_ms: 400 },
+    );
     let id = release.id().unwrap();
     let pointer = ReleasePointer { release_id: id.clone(), previous: None, moved_at: release.created_at };
     let pointer = serde_json::to_vec(&pointer).unwrap().into();

@@ -21,7 +21,7 @@ use cloud::{
     },
     release_cache::ReleaseCache,
 };
-use domain::{ArchiveMode, Arm, FeatureSpecSource, Limits, ModelName, Release, ReleasePointer, lake};
+use domain::{Arm, FeatureSpecSource, Limits, ModelName, Release, ReleasePointer, lake};
 use feature_transform::{BatchStore, Config, Service, Trigger, parse_event};
 use features::{Plan, Transformer};
 use jiff::Timestamp;
@@ -46,15 +46,13 @@ fn hash() -> String {
 }
 
 async fn publish(store: &MemoryStore) {
-    let release = Release {
-        model: model(),
-        created_at: "2026-01-01T00:00:00Z".parse().unwrap(),
-        spec: FeatureSpecSource { hash: hash(), toml: SPEC.to_owned() },
-        arms: vec![Arm { name: "only".into(), endpoint: "e".into(), variant: "v".into(), model_version: "1".into() }],
-        experiment: None,
-        limits: Limits { max_candidates: 3, default_deadline_ms: 400 },
-        archive: ArchiveMode::BeforeResponse,
-    };
+    let release = Release::new(
+        model(),
+        "2026-01-01T00:00:00Z".parse().unwrap(),
+        FeatureSpecSource { hash: hash(), toml: SPEC.to_owned() },
+        vec![Arm { name: "only".into(), endpoint: "e".into(), variant: "v".into(), model_version: "1".into() }],
+        Limits { max_candidates: 3, default_deadline_ms: 400 },
+    );
     let id = release.id().unwrap();
     let pointer = ReleasePointer { release_id: id.clone(), previous: None, moved_at: release.created_at };
     let pointer = serde_json::to_vec(&pointer).unwrap();

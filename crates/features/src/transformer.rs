@@ -109,7 +109,7 @@ mod tests {
         let hash = Plan::compile_with("t", SPEC, &resources()).unwrap().hash().to_owned();
         let transformer = Transformer::of_release_with(&release(&hash), &resources()).unwrap();
         let inputs = |zone: i64| serde_json::json!({"zone": zone}).as_object().unwrap().clone();
-        let cars = [Candidate { candidate_id: "a".parse().unwrap(), inputs: Inputs::new() }];
+        let cars = [Candidate::new("a".parse().unwrap(), Inputs::new())];
         for (zone, drive_s) in [(7, 240.0), (8, 600.0), (7, 240.0)] {
             let take = |table: &FeatureTable| (table.row(0).collect::<Vec<_>>(), table.fallback().to_vec());
             let found = transformer.transform(Timestamp::UNIX_EPOCH, &inputs(zone), &cars, take).unwrap();

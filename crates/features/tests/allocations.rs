@@ -15,7 +15,7 @@ fn rows(plan: &Plan, count: usize) -> InputTable {
         let shared = json!({"rider_lat": 40.7, "rider_lon": -73.9, "rain_mm": (row % 3 > 0).then_some(1.5)});
         let own =
             json!({"car_lat": 40.7 + row as f64 * 1e-3, "car_lon": -74.0, "car_zone": (row % 2 > 0).then_some(row)});
-        let candidate = Candidate { candidate_id: "c".parse().unwrap(), inputs: own.as_object().unwrap().clone() };
+        let candidate = Candidate::new("c".parse().unwrap(), own.as_object().unwrap().clone());
         let shared: Inputs = shared.as_object().unwrap().clone();
         let at = Timestamp::from_second(1_700_000_000 + 3_600_000 * row as i64).unwrap();
         plan.read_request(at, &shared, &[candidate], &mut table).unwrap();

@@ -18,10 +18,7 @@ fn inputs(value: &serde_json::Value) -> Inputs {
 }
 
 fn candidate(id: &str, lat: f64, lon: f64, zone: Option<i64>) -> Candidate {
-    Candidate {
-        candidate_id: id.parse().unwrap(),
-        inputs: inputs(&json!({"car_lat": lat, "car_lon": lon, "car_zone": zone})),
-    }
+    Candidate::new(id.parse().unwrap(), inputs(&json!({"car_lat": lat, "car_lon": lon, "car_zone": zone})))
 }
 
 fn requested_at() -> Timestamp {
@@ -201,7 +198,7 @@ fn value_of(expression: &str, row: &serde_json::Value) -> Option<f64> {
     );
     let plan = Plan::compile("t", &spec).unwrap_or_else(|error| panic!("{expression}: {error}"));
     let mut table = InputTable::new(&plan);
-    let only = Candidate { candidate_id: "c".parse().unwrap(), inputs: Inputs::new() };
+    let only = Candidate::new("c".parse().unwrap(), Inputs::new());
     plan.read_request(requested_at(), &inputs(row), &[only], &mut table).unwrap();
     let mut features = FeatureTable::default();
     plan.evaluate(&table, &mut Scratch::default(), &mut features);

@@ -230,7 +230,7 @@ proptest! {
             let plan = Plan::compile("t", spec).unwrap();
             let mut table = InputTable::new(&plan);
             for row in rows {
-                let only = Candidate { candidate_id: "c".parse().unwrap(), inputs: Inputs::new() };
+                let only = Candidate::new("c".parse().unwrap(), Inputs::new());
                 plan.read_request(Timestamp::UNIX_EPOCH, row.as_object().unwrap(), &[only], &mut table).unwrap();
             }
             let mut features = FeatureTable::default();

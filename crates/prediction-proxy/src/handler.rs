@@ -1,19 +1,20 @@
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
 use cloud::{
-    endpoint::{InvokeEndpoint, InvokeError},
+    endpoint::InvokeEndpoint,
     http::{HttpAnswer, HttpEvent},
-    object_store::{GetObject, GetOutcome, PutCondition, PutObject, PutOutcome},
+    object_store::{GetObject, PutObject},
     release_cache::{ActiveRelease, ReleaseCache},
 };
-use domain::{ArmAssignment, CandidateRecord, PredictionRecord, Problem, Tier, Timings, lake, truncate_to_micros};
-use experiments::assign;
+use domain::{CandidateRecord, PredictionRecord, Problem, Tier, Timings, truncate_to_micros};
 use features::Transformer;
 use jiff::Timestamp;
-use lambda_runtime::tracing::{error, info, warn};
+use lambda_runtime::tracing::info;
 
-use crate::{Config, ProxyError, endpoint_rows, request::PredictionAnswer, request::ResolvedRequest};
+use crate::{
+    Config, ProxyError, arm_assignment::assigned_arm, endpoint_rows, endpoint_tiers::ask_endpoint,
+    record_archive::archive, request::PredictionAnswer, request::ResolvedRequest,
+};
 
 /// Kept back from the invocation's own deadline, for the response's way out.
 const INVOCATION_RESERVE: Duration = Duration::from_millis(50);
@@ -110,6 +111,9 @@ where
                     features: features.row(row).collect(),
                     prediction: features.fallback()[row],
                     fallback: features.fallback()[row],
+                    shown: None,
+                    lower: None,
+                    upper: None,
                 })
                 .collect();
             (endpoint_rows::to_csv(features), candidates)
@@ -125,7 +129,7 @@ where
     let whole = answer_by.saturating_duration_since(invocation.began);
     let endpoint_by = answer_by.checked_sub(whole * ARCHIVE_SHARE_PERCENT / 100).unwrap_or(answer_by);
     let timeout = endpoint_by.saturating_duration_since(endpoint_began);
-    match ask_endpoint(proxy, &record, rows, timeout).await {
+    match ask_endpoint(&proxy.endpoint, &record, rows, timeout).await {
         Ok((variant, predictions)) => {
             let plan = active.prepared.plan();
             for (candidate, prediction) in record.candidates.iter_mut().zip(predictions) {
@@ -163,26 +167,17 @@ fn unanswered_record(
     candidates: Vec<CandidateRecord>,
 ) -> PredictionRecord {
     let release = &active.release;
-    let assigned = release.experiment.as_ref().and_then(|experiment| {
-        // Without a unit each request is one: its id is as random as any.
-        let prediction_id = resolved.prediction_id.to_string();
-        let unit = resolved.request.unit_id.as_ref().map_or(prediction_id.as_str(), |unit| unit.as_str());
-        assign(experiment, unit).map(|assignment| (experiment, assignment))
-    });
-    let (experiment_id, arm_index, probability) = match assigned {
-        Some((experiment, assignment)) => (Some(experiment.id.clone()), assignment.arm_index, assignment.probability),
-        None => (None, 0, 1.0),
-    };
-    let arm = &release.arms[arm_index];
+    let (arm, assignment) = assigned_arm(release, resolved);
     PredictionRecord {
         prediction_id: resolved.prediction_id,
         model: resolved.model.clone(),
         release_id: active.id.clone(),
         spec_hash: release.spec.hash.clone(),
         unit_id: resolved.request.unit_id.clone(),
+        ride_id: resolved.request.ride_id.clone(),
         requested_at: resolved.requested_at,
         answered_at: resolved.requested_at,
-        assignment: ArmAssignment { experiment_id, arm: arm.name.clone(), probability },
+        assignment,
         tier: Tier::Fallback,
         tier_reason: None,
         endpoint: arm.endpoint.clone(),
@@ -192,89 +187,6 @@ fn unanswered_record(
         candidates,
         timings: Timings::default(),
     }
-}
-
-/// Asks the record's endpoint for all its candidates at once: the variant that answered and its predictions, or the
-/// reason why there are none.
-async fn ask_endpoint<S, E: InvokeEndpoint>(
-    proxy: &Proxy<S, E>,
-    record: &PredictionRecord,
-    rows: String,
-    timeout: Duration,
-) -> Result<(String, Vec<f64>), &'static str> {
-    if timeout.is_zero() {
-        return Err("deadline_too_short");
-    }
-    let invocation = cloud::endpoint::Invocation {
-        endpoint: record.endpoint.clone(),
-        variant: record.variant.clone(),
-        inference_id: record.prediction_id.to_string(),
-        content_type: "text/csv",
-        accept: "text/csv",
-        body: Bytes::from(rows),
-        timeout,
-    };
-    let answer = proxy.endpoint.invoke_endpoint(invocation).await.map_err(|InvokeError { kind, detail }| {
-        warn!(prediction_id = %record.prediction_id, reason = kind.reason(), detail, "the endpoint did not answer");
-        kind.reason()
-    })?;
-    let variant = answer.invoked_variant.unwrap_or_else(|| record.variant.clone());
-    if variant != record.variant {
-        warn!(prediction_id = %record.prediction_id, asked = record.variant, variant, "another variant answered");
-        return Err("endpoint_other_variant");
-    }
-    match endpoint_rows::from_csv(&answer.body, record.candidates.len()) {
-        Some(predictions) => Ok((variant, predictions)),
-        None => {
-            let shown = String::from_utf8_lossy(&answer.body[..answer.body.len().min(200)]).into_owned();
-            warn!(prediction_id = %record.prediction_id, body = shown, "the endpoint's answer cannot be read");
-            Err("endpoint_garbage")
-        }
-    }
-}
-
-/// Puts the record into the lake, and returns the record that stands there: an earlier one where the caller sends a
-/// request again. Where the store does not answer in time, the record goes to the log as the last resort.
-async fn archive<S: GetObject + PutObject>(
-    store: &S,
-    record: PredictionRecord,
-    caller_id: bool,
-    time: Duration,
-) -> Result<PredictionRecord, ProxyError> {
-    let key = lake::landing_prediction(&record.model, record.prediction_id);
-    let Ok(mut line) = serde_json::to_vec(&record) else { return Ok(record) };
-    line.push(b'\n');
-    let condition = if caller_id { PutCondition::IfAbsent } else { PutCondition::Always };
-    let put = async {
-        match store.put_object(&key, Bytes::from(line), condition).await? {
-            PutOutcome::Stored(_) => Ok(None),
-            PutOutcome::PreconditionFailed => store.get_object(&key, None).await.map(GetOutcome::found),
-        }
-    };
-    match tokio::time::timeout(time, put).await {
-        Ok(Ok(None)) => Ok(record),
-        Ok(Ok(Some(earlier))) => match serde_json::from_slice::<PredictionRecord>(&earlier.bytes) {
-            Ok(earlier) if is_same_request(&earlier, &record) => Ok(earlier),
-            Ok(_) => Err(ProxyError::IdReused(record.prediction_id)),
-            // What lies there is no record of ours; the archiver will put it into quarantine.
-            Err(_) => Ok(lose_to_log(record, "landing_occupied")),
-        },
-        Ok(Err(failure)) => Ok(lose_to_log(record, failure.reason())),
-        Err(_) => Ok(lose_to_log(record, "archive_timeout")),
-    }
-}
-
-fn is_same_request(a: &PredictionRecord, b: &PredictionRecord) -> bool {
-    let candidates = |record: &PredictionRecord| -> Vec<_> {
-        record.candidates.iter().map(|candidate| (candidate.candidate_id.clone(), candidate.inputs.clone())).collect()
-    };
-    a.unit_id == b.unit_id && a.requested_at == b.requested_at && a.inputs == b.inputs && candidates(a) == candidates(b)
-}
-
-fn lose_to_log(record: PredictionRecord, reason: &str) -> PredictionRecord {
-    let line = serde_json::to_string(&record).unwrap_or_default();
-    error!(reason, record = line, "the record could not be archived; this line is its only copy");
-    record
 }
 
 fn micros_since(began: Instant) -> u64 {

@@ -5,10 +5,13 @@
 //! before the response leaves.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+mod arm_assignment;
 mod config;
 mod endpoint_rows;
+mod endpoint_tiers;
 mod error;
 mod handler;
+mod record_archive;
 mod request;
 
 use std::{sync::Arc, time::Duration};

@@ -15,8 +15,7 @@ use cloud::{
     release_cache::ReleaseCache,
 };
 use domain::{
-    ArchiveMode, Arm, ExperimentPlan, FeatureSpecSource, Limits, PredictionRecord, Problem, Release, ReleasePointer,
-    Tier, lake,
+    Arm, ExperimentPlan, FeatureSpecSource, Limits, PredictionRecord, Problem, Release, ReleasePointer, Tier, lake,
 };
 use features::{Plan, Transformer};
 use jiff::Timestamp;
@@ -101,13 +100,14 @@ async fn publish(lake: &Lake) {
     };
     let hash = Plan::compile("features.toml", SPEC).unwrap().hash().to_owned();
     let release = Release {
-        model: "pickup-eta".parse().unwrap(),
-        created_at: "2026-01-01T00:00:00Z".parse().unwrap(),
-        spec: FeatureSpecSource { hash, toml: SPEC.to_owned() },
-        arms: vec![arm("control"), arm("treatment")],
-        experiment: Some(ExperimentPlan { id: "test".to_owned(), weights: vec![0.5, 0.5] }),
-        limits: Limits { max_candidates: 20, default_deadline_ms: 400 },
-        archive: ArchiveMode::BeforeResponse,
+        experiment: Some(ExperimentPlan::new("test", vec![0.5, 0.5])),
+        ..Release::new(
+            "pickup-eta".parse().unwrap(),
+            "2026-01-01T00:00:00Z".parse().unwrap(),
+            FeatureSpecSource { hash, toml: SPEC.to_owned() },
+            vec![arm("control"), arm("treatment")],
+            Limits { max_candidates: 20, default_deadline_ms: 400 },
+        )
     };
     let id = release.id().unwrap();
     let pointer = ReleasePointer { release_id: id.clone(), previous: None, moved_at: release.created_at };

@@ -121,14 +121,11 @@ impl Ride {
             prediction_id: Some(self.prediction_id),
             model: None,
             unit_id: Some(self.rider_id.clone()),
+            ride_id: None,
             requested_at: Some(self.requested_at),
             deadline_ms: None,
             inputs: self.inputs(),
-            candidates: self
-                .cars
-                .iter()
-                .map(|car| Candidate { candidate_id: car.candidate_id.clone(), inputs: car.inputs() })
-                .collect(),
+            candidates: self.cars.iter().map(|car| Candidate::new(car.candidate_id.clone(), car.inputs())).collect(),
         }
     }
 

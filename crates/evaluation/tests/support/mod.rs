@@ -2,8 +2,7 @@
 //! fallback answers and cancellations, and labels that are still landing at the end.
 
 use domain::{
-    ArchiveMode, Arm, ExperimentPlan, FeatureSpecSource, Hour, Limits, ModelName, OutcomeEvent, PredictionId, Release,
-    Tier,
+    Arm, ExperimentPlan, FeatureSpecSource, Hour, Limits, ModelName, OutcomeEvent, PredictionId, Release, Tier,
 };
 use evaluation::{
     HourEvaluation, PredictionRow, evaluate_hour,
@@ -30,13 +29,14 @@ pub(crate) fn city(hours: i64, busy: f64) -> ReportData {
         model_version: version.to_owned(),
     };
     let release = Release {
-        model: model.clone(),
-        created_at: "2026-11-18T09:30:00Z".parse().unwrap(),
-        spec: FeatureSpecSource { hash: "0".repeat(64), toml: String::new() },
-        arms: vec![arm("control", "pickup-eta-2026-10-04"), arm("deeper-trees", "pickup-eta-2026-11-17")],
-        experiment: Some(ExperimentPlan { id: "deeper-trees".to_owned(), weights: vec![0.5, 0.5] }),
-        limits: Limits { max_candidates: 200, default_deadline_ms: 500 },
-        archive: ArchiveMode::BeforeResponse,
+        experiment: Some(ExperimentPlan::new("deeper-trees", vec![0.5, 0.5])),
+        ..Release::new(
+            model.clone(),
+            "2026-11-18T09:30:00Z".parse().unwrap(),
+            FeatureSpecSource { hash: "0".repeat(64), toml: String::new() },
+            vec![arm("control", "pickup-eta-2026-10-04"), arm("deeper-trees", "pickup-eta-2026-11-17")],
+            Limits { max_candidates: 200, default_deadline_ms: 500 },
+        )
     };
     let release = Some(ReleaseFacts::of(&release).unwrap());
     let facts = ReportFacts { model, generated_at: first.plus(hours).start(), release };
