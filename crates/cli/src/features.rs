@@ -24,8 +24,14 @@ pub(crate) enum FeaturesCommand {
         /// The spec after
         after: PathBuf,
     },
-    /// Print the JSON Schema of the spec's prediction requests
-    Schema(SpecOption),
+    /// Print the JSON Schema of the spec's prediction requests, or the whole API's OpenAPI document
+    Schema {
+        #[command(flatten)]
+        spec: SpecOption,
+        /// Print the OpenAPI 3.1 document instead; it is what GET /openapi.json answers
+        #[arg(long)]
+        openapi: bool,
+    },
     /// Print the reference of the expression language's functions, as Markdown
     Functions,
     /// Transform files (Parquet, CSV, JSON lines; plain, gzip, zstd) into the training view, label first
@@ -101,8 +107,9 @@ pub(crate) fn run(command: &FeaturesCommand, terminal: Terminal) -> Result<(), C
             }
             terminal.result("no difference");
         }
-        FeaturesCommand::Schema(SpecOption { spec }) => {
-            let schema = compile(spec)?.request_schema();
+        FeaturesCommand::Schema { spec: SpecOption { spec }, openapi } => {
+            let plan = compile(spec)?;
+            let schema = if *openapi { plan.openapi(None) } else { plan.request_schema() };
             terminal.json(&schema);
             terminal.result(serde_json::to_string_pretty(&schema).unwrap_or_default());
         }

@@ -7,6 +7,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use domain::{MAX_BODY_BYTES, Problem};
+use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
 /// A request as API Gateway hands it to a function.
@@ -15,6 +16,9 @@ use serde::{Deserialize, Serialize};
 pub struct HttpEvent {
     /// The path, percent-encoded as it came.
     pub raw_path: String,
+    /// The query string, percent-encoded as it came, without the `?`.
+    #[serde(default)]
+    pub raw_query_string: String,
     /// Headers, names in lower case, repeated ones joined by commas.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
@@ -64,6 +68,13 @@ impl HttpEvent {
     /// A header's value, by its name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
+    }
+
+    /// A parameter of the query string, decoded.
+    pub fn query_parameter(&self, name: &str) -> Option<String> {
+        let pairs = self.raw_query_string.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let (_, value) = pairs.into_iter().find(|(key, _)| decoded(key) == name)?;
+        Some(decoded(value))
     }
 
     /// Checks method and media type, and returns the body's bytes: what every JSON `POST` route of ours needs.
@@ -148,6 +159,11 @@ impl From<Box<Problem>> for HttpAnswer {
     fn from(problem: Box<Problem>) -> Self {
         Self::from(*problem)
     }
+}
+
+/// A part of a query string: `+` is a space, the rest is percent-encoded.
+fn decoded(part: &str) -> String {
+    percent_decode_str(&part.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
 /// The problem for a body that is not the JSON that was expected: 400 where it is no JSON at all, 422 where it is JSON
@@ -244,6 +260,14 @@ mod tests {
         assert_eq!(text.json_post_body().unwrap_err().status, 415);
         assert_eq!(event("").json_post_body().unwrap_err().status, 400);
         assert_eq!(event(&" ".repeat(MAX_BODY_BYTES + 1)).json_post_body().unwrap_err().status, 413);
+    }
+
+    #[test]
+    fn query_parameters_are_decoded() {
+        let asked = |query: &str| HttpEvent { raw_query_string: query.to_owned(), ..event("") };
+        assert_eq!(asked("a=1&model=pickup%2Deta+2").query_parameter("model").as_deref(), Some("pickup-eta 2"));
+        assert_eq!(asked("model").query_parameter("model").as_deref(), Some(""));
+        assert_eq!(asked("").query_parameter("model"), None);
     }
 
     #[test]

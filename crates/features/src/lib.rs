@@ -27,6 +27,7 @@ mod kernels;
 mod lookup;
 mod math;
 mod op;
+mod openapi;
 mod pattern;
 mod plan;
 mod program;

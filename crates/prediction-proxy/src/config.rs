@@ -12,6 +12,9 @@ pub struct Config {
     pub max_id_skew_s: u64,
     /// `RELEASE_TTL_S`: how long a release is served before the pointer is asked for again. Default 5 seconds.
     pub release_ttl_s: u64,
+    /// `DEFERRED_WORK`: whether work may go on after the answer, as a release with `archive = "after-response"` wants it.
+    /// Costs a registration at cold start, so it is off by default; such a release is then served as `before-response`.
+    pub deferred_work: bool,
 }
 
 impl Config {
@@ -22,6 +25,7 @@ impl Config {
             default_model: environment.required("DEFAULT_MODEL")?,
             max_id_skew_s: environment.or("MAX_ID_SKEW_S", 86_400)?,
             release_ttl_s: environment.or("RELEASE_TTL_S", 5)?,
+            deferred_work: environment.or("DEFERRED_WORK", false)?,
         })
     }
 }

@@ -6,14 +6,19 @@ use cloud::{
     object_store::{GetObject, PutObject},
     release_cache::{ActiveRelease, ReleaseCache},
 };
-use domain::{CandidateRecord, PredictionRecord, Problem, Tier, Timings, truncate_to_micros};
+use domain::{ArchiveMode, CandidateRecord, PredictionRecord, Problem, Tier, Timings, truncate_to_micros};
 use features::Transformer;
 use jiff::Timestamp;
 use lambda_runtime::tracing::info;
 
 use crate::{
-    Config, ProxyError, arm_assignment::assigned_arm, endpoint_rows, endpoint_tiers::ask_endpoint,
-    record_archive::archive, request::PredictionAnswer, request::ResolvedRequest,
+    Config, Deferred, ProxyError,
+    arm_assignment::assigned_arm,
+    endpoint_rows,
+    endpoint_tiers::ask_endpoint,
+    metrics, openapi,
+    record_archive::{Archived, archive},
+    request::{PredictionAnswer, ResolvedRequest},
 };
 
 /// Kept back from the invocation's own deadline, for the response's way out.
@@ -36,7 +41,7 @@ pub struct Proxy<S, E> {
 }
 
 /// One invocation: its clock readings and its randomness.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Invocation {
     /// When it arrived, on the clock of durations.
     pub began: Instant,
@@ -46,11 +51,13 @@ pub struct Invocation {
     pub ends: Instant,
     /// Random bits for an id.
     pub random: [u8; 10],
+    /// Where work goes that is done after the answer has left, where that is possible.
+    pub deferred: Option<Deferred>,
 }
 
 impl Invocation {
     /// An invocation that arrives now, with Lambda's deadline.
-    pub fn begin(deadline: SystemTime) -> Self {
+    pub fn begin(deadline: SystemTime, deferred: Option<Deferred>) -> Self {
         let began = Instant::now();
         let remaining = deadline.duration_since(SystemTime::now()).unwrap_or_default();
         let mut random = [0; 10];
@@ -59,20 +66,24 @@ impl Invocation {
         let (head, tail) = random.split_at_mut(6);
         head.copy_from_slice(&uuid.as_bytes()[..6]);
         tail.copy_from_slice(&uuid.as_bytes()[9..13]);
-        Self { began, now: Timestamp::now(), ends: began + remaining, random }
+        Self { began, now: Timestamp::now(), ends: began + remaining, random, deferred }
     }
 }
 
 /// Answers one event. Never fails: what is wrong with a request is told as a problem document.
 pub async fn answer<S, E>(proxy: &Proxy<S, E>, event: &HttpEvent, invocation: &Invocation) -> HttpAnswer
 where
-    S: GetObject + PutObject,
+    S: GetObject + PutObject + Clone + 'static,
     E: InvokeEndpoint,
 {
+    if openapi::is_asked_for(event) {
+        return openapi::answer(&proxy.releases, &proxy.config, event).await;
+    }
     match predict(proxy, event, invocation).await {
         Ok(answer) => HttpAnswer::json(200, serde_json::to_string(&answer).unwrap_or_default()),
         Err(failure) => {
             info!(reason = failure.reason(), %failure, "refused");
+            println!("{}", metrics::of_refusal(failure.reason(), invocation.now));
             let retry = matches!(&failure, ProxyError::Release(_));
             let answer = HttpAnswer::from(Problem::from(failure));
             if retry && answer.status_code == 503 { answer.with_header("retry-after", "1") } else { answer }
@@ -86,7 +97,7 @@ async fn predict<S, E>(
     invocation: &Invocation,
 ) -> Result<PredictionAnswer, ProxyError>
 where
-    S: GetObject + PutObject,
+    S: GetObject + PutObject + Clone + 'static,
     E: InvokeEndpoint,
 {
     let resolved = ResolvedRequest::read(event, &proxy.config, invocation.now, invocation.random)?;
@@ -146,7 +157,27 @@ where
 
     let archive_time = answer_by.saturating_duration_since(Instant::now()).max(ARCHIVE_LEAST);
     let unit = &active.prepared.plan().prediction().unit;
-    let record = archive(proxy.releases.store(), record, resolved.caller_id, archive_time).await?;
+    let store = proxy.releases.store();
+    let record = match &invocation.deferred {
+        // A caller's own id may be that of an earlier request, whose answer only the store knows.
+        Some(deferred) if active.release.archive == ArchiveMode::AfterResponse && !resolved.caller_id => {
+            let (store, kept) = (store.clone(), record.clone());
+            let (now, time) = (invocation.now, invocation_ends.saturating_duration_since(Instant::now()));
+            let put = async move {
+                // Without a caller's id there is no earlier request to clash with.
+                if let Ok(Archived { record, only_in_log }) = archive(&store, kept, false, time).await {
+                    println!("{}", metrics::of_record(&record, only_in_log, now));
+                }
+            };
+            deferred.push(Box::pin(put));
+            record
+        }
+        _ => {
+            let Archived { record, only_in_log } = archive(store, record, resolved.caller_id, archive_time).await?;
+            println!("{}", metrics::of_record(&record, only_in_log, invocation.now));
+            record
+        }
+    };
     info!(
         prediction_id = %record.prediction_id,
         candidates = record.candidates.len(),

@@ -3,14 +3,19 @@
 //! The request is checked and transformed here, the arm's endpoint is asked once for all candidates, and where it does
 //! not answer in time the spec's fallback expression does: a well-formed request gets a 200. The record is written
 //! before the response leaves.
+//!
+//! `GET /openapi.json`: the API's description for the release in force.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 mod arm_assignment;
 mod config;
+mod deferred;
 mod endpoint_rows;
 mod endpoint_tiers;
 mod error;
 mod handler;
+mod metrics;
+mod openapi;
 mod record_archive;
 mod request;
 
@@ -20,6 +25,8 @@ use cloud::{
     aws, config::Environment, http::HttpEvent, release_cache::ReleaseCache, s3::S3Bucket, sagemaker::SageMakerRuntime,
 };
 pub use config::Config;
+pub use deferred::Deferred;
+use deferred::DeferredSource;
 pub use error::ProxyError;
 use features::Transformer;
 pub use handler::{Invocation, Proxy, answer};
@@ -36,6 +43,13 @@ pub async fn run() -> Result<(), Error> {
     let aws = aws::sdk_config().await;
     let lake = S3Bucket::new(aws_sdk_s3::Client::new(&aws), &config.lake_bucket);
     let ttl = Duration::from_secs(config.release_ttl_s);
+    let deferred = if config.deferred_work {
+        let (source, runner) = deferred::channel();
+        runner.register().await?;
+        Some(source)
+    } else {
+        None
+    };
     let proxy = Arc::new(Proxy {
         releases: ReleaseCache::new(lake, ttl, Transformer::of_release),
         endpoint: SageMakerRuntime::new(&aws),
@@ -43,8 +57,9 @@ pub async fn run() -> Result<(), Error> {
     });
     lambda_runtime::run(service_fn(move |event: LambdaEvent<HttpEvent>| {
         let proxy = Arc::clone(&proxy);
+        let deferred = deferred.as_ref().map(DeferredSource::begin);
         async move {
-            let invocation = Invocation::begin(event.context.deadline());
+            let invocation = Invocation::begin(event.context.deadline(), deferred);
             Ok::<_, Error>(answer(&proxy, &event.payload, &invocation).await)
         }
     }))

@@ -1,13 +1,26 @@
 //! The record's way into the lake.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use cloud::object_store::{GetObject, GetOutcome, PutCondition, PutObject, PutOutcome};
-use domain::{PredictionRecord, lake};
-use lambda_runtime::tracing::error;
+use cloud::object_store::{GetObject, GetOutcome, Object, PutCondition, PutObject, PutOutcome, StoreError};
+use domain::{PredictionId, PredictionRecord, lake};
+use lambda_runtime::tracing::{error, warn};
 
 use crate::ProxyError;
+
+/// A try gets at least this much of the time that is left.
+const LEAST_TRY: Duration = Duration::from_millis(20);
+/// The longest pause before the first retry; it doubles from try to try.
+const FIRST_PAUSE: Duration = Duration::from_millis(4);
+
+/// A record after the store was asked to keep it.
+pub(crate) struct Archived {
+    /// The record that stands in the lake.
+    pub(crate) record: PredictionRecord,
+    /// The store did not take it: the log has the only copy.
+    pub(crate) only_in_log: bool,
+}
 
 /// Puts the record into the lake, and returns the record that stands there: an earlier one where the caller sends a
 /// request again. Where the store does not answer in time, the record goes to the log as the last resort.
@@ -16,28 +29,68 @@ pub(crate) async fn archive<S: GetObject + PutObject>(
     record: PredictionRecord,
     caller_id: bool,
     time: Duration,
-) -> Result<PredictionRecord, ProxyError> {
+) -> Result<Archived, ProxyError> {
+    let kept = |record| Archived { record, only_in_log: false };
     let key = lake::landing_prediction(&record.model, record.prediction_id);
-    let Ok(mut line) = serde_json::to_vec(&record) else { return Ok(record) };
+    let Ok(mut line) = serde_json::to_vec(&record) else { return Ok(kept(record)) };
     line.push(b'\n');
     let condition = if caller_id { PutCondition::IfAbsent } else { PutCondition::Always };
-    let put = async {
-        match store.put_object(&key, Bytes::from(line), condition).await? {
-            PutOutcome::Stored(_) => Ok(None),
-            PutOutcome::PreconditionFailed => store.get_object(&key, None).await.map(GetOutcome::found),
-        }
-    };
-    match tokio::time::timeout(time, put).await {
-        Ok(Ok(None)) => Ok(record),
-        Ok(Ok(Some(earlier))) => match serde_json::from_slice::<PredictionRecord>(&earlier.bytes) {
-            Ok(earlier) if is_same_request(&earlier, &record) => Ok(earlier),
+    match put_within(store, &key, Bytes::from(line), condition, record.prediction_id, time).await {
+        Ok(None) => Ok(kept(record)),
+        Ok(Some(earlier)) => match serde_json::from_slice::<PredictionRecord>(&earlier.bytes) {
+            Ok(earlier) if is_same_request(&earlier, &record) => Ok(kept(earlier)),
             Ok(_) => Err(ProxyError::IdReused(record.prediction_id)),
             // What lies there is no record of ours; the archiver will put it into quarantine.
             Err(_) => Ok(lose_to_log(record, "landing_occupied")),
         },
-        Ok(Err(failure)) => Ok(lose_to_log(record, failure.reason())),
-        Err(_) => Ok(lose_to_log(record, "archive_timeout")),
+        Err(reason) => Ok(lose_to_log(record, reason)),
     }
+}
+
+/// Puts `line`, again where the store is unavailable or hangs, until `time` is over: the object that was there before, or
+/// none; else the reason code of the last failure.
+///
+/// A try that was given up may have been stored all the same: the next one then meets the very same record.
+async fn put_within<S: GetObject + PutObject>(
+    store: &S,
+    key: &str,
+    line: Bytes,
+    condition: PutCondition,
+    id: PredictionId,
+    time: Duration,
+) -> Result<Option<Object>, &'static str> {
+    let ends = Instant::now() + time;
+    let mut reason = "archive_timeout";
+    for tries in 0_u32.. {
+        let left = ends.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        let put = async {
+            match store.put_object(key, line.clone(), condition.clone()).await? {
+                PutOutcome::Stored(_) => Ok(None),
+                PutOutcome::PreconditionFailed => store.get_object(key, None).await.map(GetOutcome::found),
+            }
+        };
+        // Half of what is left, so that one connection that hangs leaves time for another.
+        match tokio::time::timeout((left / 2).max(LEAST_TRY).min(left), put).await {
+            Ok(Ok(earlier)) => return Ok(earlier),
+            Ok(Err(failure @ StoreError::Refused { .. })) => return Err(failure.reason()),
+            Ok(Err(failure)) => reason = failure.reason(),
+            Err(_) => reason = "archive_timeout",
+        }
+        warn!(prediction_id = %id, reason, tries = tries + 1, "the record was not put");
+        let pause = FIRST_PAUSE * 2_u32.pow(tries.min(6));
+        let left = ends.saturating_duration_since(Instant::now());
+        tokio::time::sleep((pause * jitter_percent(id, tries) / 100).min(left / 2)).await;
+    }
+    Err(reason)
+}
+
+/// 0–99, different from request to request, so that retries do not come all at once.
+fn jitter_percent(id: PredictionId, tries: u32) -> u32 {
+    let text = id.to_string();
+    text.bytes().rev().skip(tries as usize).take(4).fold(0, |sum, byte| sum * 31 + u32::from(byte)) % 100
 }
 
 fn is_same_request(a: &PredictionRecord, b: &PredictionRecord) -> bool {
@@ -47,8 +100,124 @@ fn is_same_request(a: &PredictionRecord, b: &PredictionRecord) -> bool {
     a.unit_id == b.unit_id && a.requested_at == b.requested_at && a.inputs == b.inputs && candidates(a) == candidates(b)
 }
 
-fn lose_to_log(record: PredictionRecord, reason: &str) -> PredictionRecord {
+fn lose_to_log(record: PredictionRecord, reason: &str) -> Archived {
     let line = serde_json::to_string(&record).unwrap_or_default();
     error!(reason, record = line, "the record could not be archived; this line is its only copy");
-    record
+    Archived { record, only_in_log: true }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use async_trait::async_trait;
+    use cloud::{memory::MemoryStore, object_store::ETag};
+    use domain::{ArmAssignment, CandidateRecord, Inputs, Tier, Timings};
+
+    use super::*;
+
+    enum Fault {
+        /// Before anything was written.
+        Unavailable,
+        /// After it was written: the answer is lost.
+        AnswerLost,
+        Hangs,
+        Refused,
+    }
+
+    /// A store whose first puts go wrong.
+    struct Faulty {
+        store: MemoryStore,
+        faults: Vec<Fault>,
+        puts: AtomicU32,
+    }
+
+    #[async_trait]
+    impl GetObject for Faulty {
+        async fn get_object(&self, key: &str, if_none_match: Option<&ETag>) -> Result<GetOutcome, StoreError> {
+            self.store.get_object(key, if_none_match).await
+        }
+    }
+
+    #[async_trait]
+    impl PutObject for Faulty {
+        async fn put_object(&self, key: &str, bytes: Bytes, condition: PutCondition) -> Result<PutOutcome, StoreError> {
+            let index = self.puts.fetch_add(1, Ordering::Relaxed) as usize;
+            let (key_of_error, detail) = (key.to_owned(), "as told".to_owned());
+            match self.faults.get(index) {
+                None => return self.store.put_object(key, bytes, condition).await,
+                Some(Fault::Unavailable) => {}
+                Some(Fault::AnswerLost) => _ = self.store.put_object(key, bytes, condition).await?,
+                Some(Fault::Hangs) => std::future::pending().await,
+                Some(Fault::Refused) => {
+                    return Err(StoreError::Refused { verb: "put", key: key_of_error, detail });
+                }
+            }
+            Err(StoreError::Unavailable { verb: "put", key: key_of_error, detail })
+        }
+    }
+
+    fn record() -> PredictionRecord {
+        let at = "2026-01-01T00:00:00Z".parse().unwrap();
+        PredictionRecord {
+            prediction_id: PredictionId::new(at, [7; 10]),
+            model: "pickup-eta".parse().unwrap(),
+            release_id: "0".repeat(64).parse().unwrap(),
+            spec_hash: String::new(),
+            unit_id: None,
+            ride_id: None,
+            requested_at: at,
+            answered_at: at,
+            assignment: ArmAssignment::only("a"),
+            tier: Tier::Endpoint,
+            tier_reason: None,
+            endpoint: String::new(),
+            variant: String::new(),
+            model_version: String::new(),
+            inputs: Inputs::new(),
+            candidates: vec![CandidateRecord {
+                candidate_id: "car".parse().unwrap(),
+                inputs: Inputs::new(),
+                features: vec![None],
+                prediction: 1.5,
+                fallback: 2.5,
+                shown: None,
+                lower: None,
+                upper: None,
+            }],
+            timings: Timings::default(),
+        }
+    }
+
+    /// Puts a record, within 200 ms: whether the log has the only copy, and how many puts there were.
+    async fn archived(faults: Vec<Fault>, caller_id: bool) -> (bool, u32) {
+        let store = Faulty { store: MemoryStore::new(), faults, puts: AtomicU32::new(0) };
+        let began = Instant::now();
+        let time = Duration::from_millis(200);
+        let Archived { record: kept, only_in_log } = archive(&store, record(), caller_id, time).await.unwrap();
+        assert!(began.elapsed() < time + Duration::from_millis(50), "{:?}", began.elapsed());
+        assert_eq!(kept, record());
+        let landed = store.store.contents();
+        assert_eq!(landed.len(), usize::from(!only_in_log));
+        (only_in_log, store.puts.load(Ordering::Relaxed))
+    }
+
+    #[tokio::test]
+    async fn what_may_pass_is_tried_again_and_is_one_record() {
+        for caller_id in [false, true] {
+            assert_eq!(archived(vec![], caller_id).await, (false, 1));
+            assert_eq!(archived(vec![Fault::Unavailable, Fault::Unavailable], caller_id).await, (false, 3));
+            assert_eq!(archived(vec![Fault::AnswerLost], caller_id).await, (false, 2));
+            assert_eq!(archived(vec![Fault::Hangs], caller_id).await, (false, 2));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_stays_wrong_ends_in_the_log_within_the_time() {
+        assert_eq!(archived(vec![Fault::Refused], false).await, (true, 1));
+        let always = |fault: fn() -> Fault| (0..1000).map(|_| fault()).collect::<Vec<_>>();
+        let (only_in_log, puts) = archived(always(|| Fault::Unavailable), true).await;
+        assert!(only_in_log && puts > 2, "{puts}");
+        assert!(archived(always(|| Fault::Hangs), true).await.0);
+    }
 }

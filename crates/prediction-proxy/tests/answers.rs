@@ -132,6 +132,7 @@ async fn proxy_over(behaviour: Behaviour, lake: Lake) -> Proxy<Lake, Endpoint> {
             default_model: "pickup-eta".parse().unwrap(),
             max_id_skew_s: 0,
             release_ttl_s: 5,
+            deferred_work: false,
         },
     }
 }
@@ -148,7 +149,7 @@ fn raw(body: &str) -> HttpEvent {
 
 fn invocation() -> Invocation {
     let began = Instant::now();
-    Invocation { began, now: Timestamp::now(), ends: began + Duration::from_secs(10), random: [7; 10] }
+    Invocation { began, now: Timestamp::now(), ends: began + Duration::from_secs(10), random: [7; 10], deferred: None }
 }
 
 async fn ask(proxy: &Proxy<Lake, Endpoint>, body: &Value) -> HttpAnswer {

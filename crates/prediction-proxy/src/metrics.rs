@@ -1,0 +1,127 @@
+//! CloudWatch metrics, one line of embedded metric format per request.
+//!
+//! Format: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>.
+//! Lambda hands lines of standard output to CloudWatch Logs, which makes metrics of them: no call, no agent.
+
+use std::fmt::Write;
+
+use domain::{PredictionRecord, Tier};
+use jiff::Timestamp;
+
+const NAMESPACE: &str = "Mannen/Proxy";
+
+/// The metrics of an answered request: by model, by model and tier, by model and arm.
+pub(crate) fn of_record(record: &PredictionRecord, only_in_log: bool, now: Timestamp) -> String {
+    let timings = record.timings;
+    let mut line = String::with_capacity(1024);
+    begin(
+        &mut line,
+        now,
+        r#"["model"],["model","tier"],["model","arm"]"#,
+        &[
+            ("requests", "Count"),
+            ("candidates", "Count"),
+            ("fallbacks", "Count"),
+            ("archive_failures", "Count"),
+            ("total_us", "Microseconds"),
+            ("endpoint_us", "Microseconds"),
+            ("transform_us", "Microseconds"),
+            ("overhead_us", "Microseconds"),
+        ],
+    );
+    _ = write!(
+        line,
+        r#""model":"{}","tier":"{}","arm":{},"prediction_id":"{}","requests":1,"candidates":{},"fallbacks":{},"archive_failures":{},"total_us":{},"endpoint_us":{},"transform_us":{},"overhead_us":{}}}"#,
+        record.model,
+        record.tier.as_str(),
+        text(&record.assignment.arm),
+        record.prediction_id,
+        record.candidates.len(),
+        u8::from(record.tier == Tier::Fallback),
+        u8::from(only_in_log),
+        timings.total_us,
+        timings.endpoint_us,
+        timings.transform_us,
+        timings.total_us.saturating_sub(timings.endpoint_us),
+    );
+    line
+}
+
+/// The metric of a request that got no prediction, by reason code.
+pub(crate) fn of_refusal(reason: &str, now: Timestamp) -> String {
+    let mut line = String::with_capacity(256);
+    begin(&mut line, now, r#"[],["reason"]"#, &[("refusals", "Count")]);
+    _ = write!(line, r#""reason":{},"refusals":1}}"#, text(reason));
+    line
+}
+
+/// The declaration; the values follow.
+fn begin(line: &mut String, now: Timestamp, dimensions: &str, metrics: &[(&str, &str)]) {
+    let at = now.as_millisecond();
+    _ = write!(
+        line,
+        r#"{{"_aws":{{"Timestamp":{at},"CloudWatchMetrics":[{{"Namespace":"{NAMESPACE}","Dimensions":[{dimensions}],"Metrics":["#
+    );
+    for (index, (name, unit)) in metrics.iter().enumerate() {
+        let comma = if index == 0 { "" } else { "," };
+        _ = write!(line, r#"{comma}{{"Name":"{name}","Unit":"{unit}"}}"#);
+    }
+    line.push_str("]}]},");
+}
+
+/// A JSON string: names of arms come from outside.
+fn text(value: &str) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{ArmAssignment, Inputs, PredictionId, Timings};
+    use serde_json::Value;
+
+    use super::*;
+
+    fn record() -> PredictionRecord {
+        PredictionRecord {
+            prediction_id: PredictionId::new(Timestamp::UNIX_EPOCH, [7; 10]),
+            model: "pickup-eta".parse().unwrap(),
+            release_id: "0".repeat(64).parse().unwrap(),
+            spec_hash: String::new(),
+            unit_id: None,
+            ride_id: None,
+            requested_at: Timestamp::UNIX_EPOCH,
+            answered_at: Timestamp::UNIX_EPOCH,
+            assignment: ArmAssignment::only("a \"quoted\" arm"),
+            tier: Tier::Fallback,
+            tier_reason: None,
+            endpoint: String::new(),
+            variant: String::new(),
+            model_version: String::new(),
+            inputs: Inputs::new(),
+            candidates: Vec::new(),
+            timings: Timings { transform_us: 20, endpoint_us: 3_000, total_us: 3_500 },
+        }
+    }
+
+    /// Every metric and dimension that is declared has a value, as the specification demands.
+    fn checked(line: &str) -> Value {
+        let value: Value = serde_json::from_str(line).unwrap();
+        let directive = &value["_aws"]["CloudWatchMetrics"][0];
+        for metric in directive["Metrics"].as_array().unwrap() {
+            assert!(value[metric["Name"].as_str().unwrap()].is_number(), "{metric}");
+        }
+        for dimension in directive["Dimensions"].as_array().unwrap().iter().flat_map(|set| set.as_array().unwrap()) {
+            assert!(value[dimension.as_str().unwrap()].is_string(), "{dimension}");
+        }
+        value
+    }
+
+    #[test]
+    fn lines_are_embedded_metric_format() {
+        let value = checked(&of_record(&record(), true, Timestamp::from_second(5).unwrap()));
+        assert_eq!(value["_aws"]["Timestamp"], 5_000);
+        assert_eq!((&value["fallbacks"], &value["archive_failures"]), (&1.into(), &1.into()));
+        assert_eq!((&value["overhead_us"], &value["arm"]), (&500.into(), &"a \"quoted\" arm".into()));
+        assert_eq!(checked(&of_refusal("invalid_json", Timestamp::UNIX_EPOCH))["refusals"], 1);
+    }
+}
