@@ -11,6 +11,7 @@
 mod assignment;
 mod error;
 mod hash;
+mod murmur;
 mod namespace;
 mod ranges;
 pub mod statistics;
@@ -18,5 +19,6 @@ pub mod statistics;
 pub use assignment::{Assignment, assign, assign_within};
 pub use error::ExperimentsError;
 pub use hash::{HashVersion, fnv1a32, hash};
+pub use murmur::{flagd_variant, optimizely_bucket};
 pub use namespace::Namespace;
 pub use ranges::{BucketRange, bucket_ranges, choose_variation, equal_weights, ranges_of_weights};
