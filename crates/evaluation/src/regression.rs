@@ -138,9 +138,15 @@ pub struct IntervalMetrics {
 }
 
 impl IntervalMetrics {
-    /// Of intervals that are to hold the actual value with the probability `confidence`, above 0 and below 1.
+    /// Of intervals that are to hold the actual value with the probability `confidence`, above 0 and below 1. A bound may
+    /// be infinite, and then the width is.
     pub fn of(actual: &[f64], lower: &[f64], upper: &[f64], confidence: f64) -> Result<Self, EvaluationError> {
-        same_length(&[("actual", actual), ("lower", lower), ("upper", upper)])?;
+        same_length(&[("actual", actual)])?;
+        for (field, bounds) in [("lower", lower), ("upper", upper)] {
+            if bounds.len() != actual.len() || bounds.iter().any(|bound| bound.is_nan()) {
+                return Err(EvaluationError::input(field, "must be as many numbers as actual"));
+            }
+        }
         if !(confidence > 0.0 && confidence < 1.0) {
             return Err(EvaluationError::input("confidence", "must lie between 0 and 1"));
         }
@@ -208,5 +214,7 @@ mod tests {
             assert_eq!(RegressionMetrics::of(actual, predicted).unwrap_err().reason(), "invalid_input");
         }
         assert!(IntervalMetrics::of(&[1.0], &[0.0], &[2.0], 1.0).is_err());
+        let infinite = IntervalMetrics::of(&[1.0], &[f64::NEG_INFINITY], &[f64::INFINITY], 0.9).unwrap();
+        assert_eq!((infinite.coverage, infinite.mean_width), (1.0, f64::INFINITY));
     }
 }
