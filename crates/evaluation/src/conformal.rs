@@ -135,6 +135,24 @@ mod tests {
     }
 
     #[test]
+    fn exchangeable_scores_are_covered_as_promised() {
+        // `examples/conformal_coverage` does the same with more.
+        let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(8);
+        let mut score = || -(1.0 - random.random::<f64>()).ln();
+        let (mut covered, mut all) = (0_u32, 0_u32);
+        for _ in 0..500 {
+            let calibration: Vec<f64> = (0..99).map(|_| score()).collect();
+            let quantile = conformal_quantile(&calibration, 0.9).unwrap().quantile.unwrap();
+            for _ in 0..40 {
+                covered += u32::from(score() <= quantile);
+                all += 1;
+            }
+        }
+        let share = f64::from(covered) / f64::from(all);
+        assert!((0.89..0.91).contains(&share), "{share}");
+    }
+
+    #[test]
     fn adaptive_intervals_cover_while_errors_grow() {
         let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(7);
         let mut conformal = AdaptiveConformal::new(0.1, 0.02, 500, 50).unwrap();
