@@ -93,9 +93,13 @@ impl<'a> Case<'a> {
     }
 
     /// A number above 0.
-    pub(super) fn positive_or(self, field: &str, default: f64) -> Result<f64, Refusal> {
-        let number = self.number_or(field, default)?;
+    pub(super) fn positive(self, field: &str) -> Result<f64, Refusal> {
+        let number = self.number(field)?;
         if number > 0.0 { Ok(number) } else { Err(Refusal::new("out_of_range", format!("`{field}` must be above 0"))) }
+    }
+
+    pub(super) fn positive_or(self, field: &str, default: f64) -> Result<f64, Refusal> {
+        if self.has(field) { self.positive(field) } else { Ok(default) }
     }
 
     /// A whole number that is not negative; also as 10.0.

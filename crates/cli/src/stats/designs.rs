@@ -50,8 +50,8 @@ fn spending(text: &str) -> Result<Spending, Refusal> {
 pub(super) fn msprt(case: Case<'_>) -> Result<Map<String, Value>, Refusal> {
     let found = statistics::msprt(
         case.number("effect")?,
-        case.positive_or("variance_of_effect", f64::NAN)?,
-        case.positive_or("tau2", f64::NAN)?,
+        case.positive("variance_of_effect")?,
+        case.positive("tau2")?,
         case.share_or("alpha", 0.05)?,
     );
     Ok(fields(json!({

@@ -3,6 +3,9 @@
 use super::special::{normal_cdf, normal_isf, normal_sf};
 use crate::ExperimentsError;
 
+/// Looks closer than this are one look.
+const LEAST_STEP: f64 = 1e-6;
+
 /// Whether both directions count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sides {
@@ -44,10 +47,13 @@ pub fn group_sequential_bounds(
     sides: Sides,
     spending: Spending,
 ) -> Result<Vec<f64>, ExperimentsError> {
-    let rising = information.windows(2).all(|pair| pair[0] < pair[1]);
-    let inside = information.iter().all(|share| *share > 0.0 && *share <= 1.0);
+    let rising = information.windows(2).all(|pair| pair[1] - pair[0] >= LEAST_STEP);
+    let inside = information.iter().all(|share| *share >= LEAST_STEP && *share <= 1.0);
     if information.is_empty() || !rising || !inside {
-        return Err(ExperimentsError::invalid("information", "must be rising shares above 0 and at most 1"));
+        return Err(ExperimentsError::invalid(
+            "information",
+            "must rise from above 0 to at most 1, by a millionth or more",
+        ));
     }
     if !(alpha > 0.0 && alpha < 1.0) {
         return Err(ExperimentsError::invalid("alpha", "must lie between 0 and 1"));
@@ -92,7 +98,7 @@ impl Undecided {
     fn step(&self, bound: f64, time: f64, gap: f64, sides: Sides) -> Self {
         let sd = gap.sqrt();
         let low = if sides == Sides::Two { -bound } else { -9.0 * time.sqrt() };
-        let intervals = (2 * ((bound - low) / sd * 6.0).ceil() as usize).clamp(64, 4_000);
+        let intervals = 2 * ((bound - low) / sd * 6.0).ceil().clamp(32.0, 2_000.0) as usize;
         let width = (bound - low) / intervals as f64;
         let density = |at: f64| -> f64 {
             let normal = |z: f64| (-0.5 * z * z).exp() / (2.0 * std::f64::consts::PI).sqrt() / sd;
@@ -145,7 +151,7 @@ mod tests {
 
     #[test]
     fn looks_must_rise() {
-        for information in [&[][..], &[0.5, 0.5], &[0.0, 1.0], &[0.5, 1.1], &[f64::NAN]] {
+        for information in [&[][..], &[0.5, 0.5], &[0.0, 1.0], &[1e-300, 1.0], &[0.5, 1.1], &[f64::NAN]] {
             let error = group_sequential_bounds(information, 0.05, Sides::One, Spending::Pocock).unwrap_err();
             assert_eq!(error.reason(), "invalid_statistic");
         }
