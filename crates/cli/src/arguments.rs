@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::features::FeaturesCommand;
+use crate::{features::FeaturesCommand, stats::StatsCommand};
 
 /// Everything around a model in production: train, release, serve, archive, evaluate.
 #[derive(Debug, Parser)]
@@ -36,6 +36,11 @@ pub(crate) enum Command {
     Features {
         #[command(subcommand)]
         command: FeaturesCommand,
+    },
+    /// Compute statistics of JSON cases on standard input, one result a line: experiments, predictions, drift, assignment
+    Stats {
+        #[command(subcommand)]
+        command: StatsCommand,
     },
 }
 

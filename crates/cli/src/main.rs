@@ -15,6 +15,7 @@ mod programs;
 mod releasing;
 mod replay;
 mod source;
+mod stats;
 mod terminal;
 mod training;
 mod up;
@@ -32,6 +33,9 @@ fn main() -> ExitCode {
         return code;
     }
     let arguments = Arguments::parse();
+    if let Command::Stats { command } = arguments.command {
+        return stats::run(command);
+    }
     let terminal = Terminal::new(arguments.json, arguments.quiet);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
             Command::Up(options) => up::run(&options, terminal).await,
             Command::Replay(options) => replay::run(&options, terminal).await,
             Command::Features { command } => features::run(&command, terminal),
+            Command::Stats { .. } => Ok(()),
         }
     });
     match outcome {

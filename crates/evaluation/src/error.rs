@@ -23,15 +23,28 @@ pub enum EvaluationError {
     /// A stored evaluation that cannot be read, is of another format, or contradicts itself.
     #[error("not an evaluation that can be used: {0}; evaluate the hour again")]
     InvalidEvaluation(String),
+    /// Numbers that no figure can be of.
+    #[error("{field} {detail}")]
+    InvalidInput {
+        /// Which.
+        field: &'static str,
+        /// What they must be.
+        detail: &'static str,
+    },
 }
 
 impl EvaluationError {
+    pub(crate) fn input(field: &'static str, detail: &'static str) -> Self {
+        Self::InvalidInput { field, detail }
+    }
+
     /// A stable code for logs and metrics.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::DifferentModel { .. } => "different_model",
             Self::DifferentHour { .. } => "different_hour",
             Self::InvalidEvaluation(_) => "invalid_evaluation",
+            Self::InvalidInput { .. } => "invalid_input",
         }
     }
 }

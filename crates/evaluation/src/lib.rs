@@ -7,17 +7,23 @@
 //! and each carries its label maturity, the share of predictions whose outcome has landed. [`report`] turns them into a
 //! page, a JSON document and a terminal summary.
 //!
+//! Beside it are figures of samples in memory: [`regression`], [`conformal`] intervals, and [`drift`] between samples.
+//!
 //! Conventions: error = predicted − actual, in seconds; a negative error is a car that came *later* than told. Only the
 //! dispatched candidate of a prediction meets its truth, so the figures are conditional on dispatch. A ride cancelled
 //! before the car came has no arrival time: it is censored, that is, counted and left out of the errors. Times are UTC.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod conformal;
 mod decimal;
+pub mod drift;
 mod error;
 mod histogram;
 mod hour;
 mod join;
 mod metrics;
+mod quantile;
+pub mod regression;
 pub mod report;
 mod segment;
 mod window;

@@ -18,7 +18,7 @@ fn assert_close(what: &str, found_s: f64, expected: &Value, unit_s: f64, toleran
 
 /// Not compared, since hours do not keep what they need: mape, r2, explained_variance and rmsle (sums of other functions
 /// of the actual time), the share within 10 minutes, the signed quantiles (only |error| has the sketch's relative bound),
-/// and the interval figures and conformal cases (predictions have no intervals yet).
+/// and the interval figures and conformal cases (hours have no intervals). `samples_oracle.rs` compares all of them.
 #[test]
 fn agrees_with_scikit_learn() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/oracles/eta_oracle.json");

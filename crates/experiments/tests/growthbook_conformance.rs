@@ -1,21 +1,25 @@
-//! GrowthBook's public conformance cases, where they are at hand.
+//! Public conformance cases of GrowthBook, Optimizely and flagd, where they are at hand.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{collections::BTreeMap, path::Path};
 
 use experiments::{
-    BucketRange, HashVersion, Namespace, assign_within, bucket_ranges, choose_variation, equal_weights, hash,
+    BucketRange, HashVersion, Namespace, assign_within, bucket_ranges, choose_variation, equal_weights, flagd_variant,
+    hash, optimizely_bucket,
 };
 use serde_json::Value;
 
 fn sections() -> Option<Value> {
+    Some(file()?["growthbook"]["sections"].clone())
+}
+
+fn file() -> Option<Value> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/oracles/assignment_conformance.json");
     let Ok(bytes) = std::fs::read(&path) else {
         println!("skipped: {} is not here", path.display());
         return None;
     };
-    let file: Value = serde_json::from_slice(&bytes).unwrap();
-    Some(file["growthbook"]["sections"].clone())
+    Some(serde_json::from_slice(&bytes).unwrap())
 }
 
 /// The cases of a section. A section that is missing or empty is a failure: a test of nothing must not pass.
@@ -155,4 +159,22 @@ fn whole_experiments() {
         println!("skipped {count}: {reason}");
     }
     assert!(checked >= 50, "only {checked} cases were checked");
+}
+
+#[test]
+fn optimizelys_buckets() {
+    let Some(file) = file() else { return };
+    for case in cases(&file["optimizely"], "cases") {
+        let bucket = optimizely_bucket(text(&case[0]), text(&case[1]));
+        assert_eq!(u64::from(bucket), case[2].as_u64().unwrap(), "{case}");
+    }
+}
+
+#[test]
+fn flagds_fractions() {
+    let Some(file) = file() else { return };
+    for case in cases(&file["flagd_fractional"], "cases") {
+        let weights: Vec<u32> = numbers(&case[1]).unwrap().into_iter().map(|weight| weight as u32).collect();
+        assert_eq!(flagd_variant(text(&case[0]), &weights), Some(case[2].as_u64().unwrap() as usize), "{case}");
+    }
 }
