@@ -160,6 +160,9 @@ impl<'a> Binder<'a> {
             Expr::Value(value) => return self.literal(&value.value, span, context),
             Expr::TypedString(literal) => self.timestamp_literal(literal, span, context)?,
             Expr::BinaryOp { .. } => self.binary_chain(expression, context)?,
+            Expr::UnaryOp { op: UnaryOperator::Minus, expr } if is_least_integer(expr) => {
+                self.graph.constant(Value::Int(i64::MIN))
+            }
             Expr::UnaryOp { op, expr } => {
                 let operand = self.bind(expr, context)?;
                 match op {
@@ -385,4 +388,9 @@ impl<'a> Binder<'a> {
         let known = self.graph.operator(Op::Coalesce(Type::Bool), vec![node, otherwise]);
         Ok(self.negate_if(negated, known))
     }
+}
+
+/// The least integer is written with a minus before a number that is no integer by itself.
+fn is_least_integer(negated: &Expr) -> bool {
+    matches!(negated, Expr::Value(value) if matches!(&value.value, SqlValue::Number(text, _) if text == "9223372036854775808"))
 }

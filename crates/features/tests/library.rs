@@ -30,6 +30,8 @@ fn value(expression: &str, row: &Value) -> Option<f64> {
 fn functions_mean_what_the_reference_says() {
     let row = json!({"x": 2.5, "n": -7, "name": "Tōkyō 東京", "lat": 35.55, "lon": 139.78, "pickup_zone": 1, "dropoff_zone": 2});
     let cases = [
+        ("-9223372036854775808 + 9223372036854775807", Some(-1.0)),
+        ("-(-9223372036854775808)", None),
         ("BUCKET(x, 1, 2.5, 10)", Some(2.0)),
         ("BUCKET(n, 1, 2.5, 10)", Some(0.0)),
         ("BUCKET(1e9, 1, 2.5, 10)", Some(3.0)),
