@@ -191,6 +191,11 @@ impl Release {
         {
             return invalid(format!("lookup table `{name}` is pinned to `{hash}`, which is no SHA-256"));
         }
+        let default_calling = self.calling == EndpointCalling::default();
+        if self.second.is_some() || !self.shadows.is_empty() || self.promise.is_some() || !default_calling {
+            // Their words are fixed; a release that was told to do something must not silently do something else.
+            return invalid("second, shadows, promise and another way of calling are not served yet".to_owned());
+        }
         if let Some(shadow) = self.shadows.iter().find(|shadow| self.arms.iter().any(|arm| arm.name == shadow.name)) {
             return invalid(format!("`{}` is an arm and a shadow", shadow.name));
         }
@@ -206,6 +211,10 @@ impl Release {
         if let Some(experiment) = &self.experiment {
             if let Some(problem) = experiment.problem(&self.arms) {
                 return invalid(problem);
+            }
+            if !experiment.forced.is_empty() || experiment.randomise != Randomisation::Unit {
+                // Without their columns the archive would count records that do not count.
+                return invalid("forced units and switchbacks are not archived yet".to_owned());
             }
         } else if self.arms.len() > 1 {
             return invalid("several arms need an experiment that splits requests over them".to_owned());
@@ -273,7 +282,7 @@ mod tests {
         assert_eq!(experiment(ExperimentPlan { coverage: 0.1, ..halves() }).validate(), Ok(()));
         assert!(experiment(ExperimentPlan { coverage: 1.1, ..halves() }).validate().is_err());
         let forced = |arm: &str| BTreeMap::from([("qa".parse().unwrap(), arm.to_owned())]);
-        assert_eq!(experiment(ExperimentPlan { forced: forced("control"), ..halves() }).validate(), Ok(()));
+        assert!(experiment(ExperimentPlan { forced: forced("control"), ..halves() }).validate().is_err());
         assert!(experiment(ExperimentPlan { forced: forced("other"), ..halves() }).validate().is_err());
         let randomise = Randomisation::Switchback { slot_s: 1800, carry_over_s: 1800, zone_input: None };
         assert!(experiment(ExperimentPlan { randomise, ..halves() }).validate().is_err());
@@ -284,7 +293,7 @@ mod tests {
         assert_eq!(Release { lookups: lookups(&"0".repeat(64)), ..release() }.validate(), Ok(()));
         assert!(Release { lookups: lookups("latest"), ..release() }.validate().is_err());
         let shadow = |name: &str| vec![Arm { name: name.to_owned(), ..release().arms[0].clone() }];
-        assert_eq!(Release { shadows: shadow("challenger"), ..release() }.validate(), Ok(()));
+        assert!(Release { shadows: shadow("challenger"), ..release() }.validate().is_err());
         assert!(Release { shadows: shadow("control"), ..release() }.validate().is_err());
         let calling = |calling: EndpointCalling| Release { calling, ..release() };
         assert!(calling(EndpointCalling { max_tries: 0, ..EndpointCalling::default() }).validate().is_err());
@@ -302,7 +311,8 @@ mod tests {
             }),
             ..release()
         };
-        assert_eq!(promise(&[(0.1, -60.0), (0.9, 90.0)]).validate(), Ok(()));
+        assert!(promise(&[(0.1, -60.0), (0.9, 90.0)]).validate().is_err());
+        assert_eq!(promise(&[(0.1, -60.0), (0.9, 90.0)]).promise.unwrap().problem(), None);
         assert!(promise(&[]).validate().is_err());
         assert!(promise(&[(0.9, -60.0), (0.1, 90.0)]).validate().is_err());
     }

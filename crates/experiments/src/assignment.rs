@@ -1,6 +1,6 @@
 use domain::ExperimentPlan;
 
-use crate::{BucketRange, HashVersion, hash, ranges_of_weights};
+use crate::{BucketRange, HashVersion, Namespace, hash, ranges_of_weights};
 
 /// The arm that a unit is assigned to.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -12,12 +12,19 @@ pub struct Assignment {
     pub probability: f64,
 }
 
-/// The arm of `plan` that `unit` is assigned to, or `None` where the unit lies outside every arm's range: never with
-/// weights that sum to 1, as [`domain::Release::validate`] asks.
+/// The arm of `plan` that `unit` is assigned to, or `None` where the unit takes no part: it lies outside the plan's part of
+/// its namespace, or outside every arm's range, as with a coverage below 1. Each arm's range grows from its own beginning,
+/// so a rising coverage moves nobody who was assigned already.
 ///
 /// Hash v2, salted with the experiment's id: who got which arm in one experiment says nothing about the next.
 pub fn assign(plan: &ExperimentPlan, unit: &str) -> Option<Assignment> {
-    assign_within(&plan.id, unit, ranges_of_weights(&plan.weights, 1.0))
+    if let Some(part) = &plan.namespace {
+        let range = BucketRange { start: part.start, end: part.end };
+        if !(Namespace { id: part.id.clone(), range }).contains(unit) {
+            return None;
+        }
+    }
+    assign_within(&plan.id, unit, ranges_of_weights(&plan.weights, plan.coverage))
 }
 
 /// The same with the salt and the arms' ranges given: with coverage below 1, or ranges that are not adjacent.
@@ -31,6 +38,7 @@ pub fn assign_within(seed: &str, unit: &str, ranges: impl IntoIterator<Item = Bu
 
 #[cfg(test)]
 mod tests {
+    use domain::NamespacePart;
     use proptest::prelude::*;
 
     use super::*;
@@ -83,6 +91,19 @@ mod tests {
     }
 
     #[test]
+    fn experiments_on_disjoint_parts_of_a_namespace_share_no_unit() {
+        let part = |id: &str, start, end| ExperimentPlan {
+            namespace: Some(NamespacePart { id: "eta".to_owned(), start, end }),
+            ..ExperimentPlan::new(id, vec![0.5, 0.5])
+        };
+        let (one, other) = (part("one", 0.0, 0.5), part("other", 0.5, 1.0));
+        for unit in 0..2_000 {
+            let unit = unit.to_string();
+            assert!(assign(&one, &unit).is_some() != assign(&other, &unit).is_some());
+        }
+    }
+
+    #[test]
     fn thirds_report_the_probability_that_units_see() {
         let probabilities: Vec<f64> = ranges_of_weights(&[1.0 / 3.0; 3], 1.0)
             .map(|range| f64::from(range.points_within(10_000)) / 10_000.0)
@@ -97,6 +118,16 @@ mod tests {
             let assignment = assign(&plan, &unit);
             prop_assert_eq!(assignment, assign(&plan, &unit));
             prop_assert!(plan.weights[assignment.unwrap().arm_index] > 0.0);
+        }
+
+        #[test]
+        fn a_rising_coverage_moves_nobody(
+            unit in "[a-z0-9-]{1,20}", weights in exact_weights(), a in 0.0..=1.0_f64, b in 0.0..=1.0_f64,
+        ) {
+            let at = |coverage| assign(&ExperimentPlan { coverage, ..plan(&weights) }, &unit).map(|found| found.arm_index);
+            if let Some(arm) = at(a.min(b)) {
+                prop_assert_eq!(at(a.max(b)), Some(arm));
+            }
         }
 
         #[test]

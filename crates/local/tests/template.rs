@@ -26,8 +26,10 @@ fn the_repositorys_template_is_understood() {
     assert_eq!(proxy.environment["RELEASE_TTL_S"], "5");
     assert_eq!(proxy.log_format, "JSON");
     assert_eq!(function("result-archiver").timeout, Duration::from_mins(1));
-    let route = template.routes.iter().find(|route| route.function == "prediction-proxy").unwrap();
-    assert_eq!((route.method.as_deref(), route.path.as_deref()), (Some("POST"), Some("/v1/predictions")));
+    let routes = template.routes.iter().filter(|route| route.function == "prediction-proxy");
+    let mut routes: Vec<_> = routes.map(|route| (route.method.as_deref(), route.path.as_deref())).collect();
+    routes.sort_unstable();
+    assert_eq!(routes, [(Some("GET"), Some("/openapi.json")), (Some("POST"), Some("/v1/predictions"))]);
     let queue = template.queues.iter().find(|queue| queue.redrive.is_some()).unwrap();
     assert_eq!(queue.visibility_timeout, Duration::from_mins(6));
     let notification = &template.notifications[0];
