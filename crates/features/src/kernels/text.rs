@@ -2,14 +2,33 @@
 
 use super::{invalidate, strict};
 use crate::{
-    column::{Column, Values, View},
+    column::{Column, Text, Values, View},
     op::{Affix, Text1},
     pattern::Pattern,
 };
 
+/// Longer texts are NULL: each feature could double the one before. (An input has at most 1,024 characters.)
+pub(crate) const MAX_TEXT_BYTES: usize = 16 * 1024;
+
+/// Ends the text in the making; one that is too long is dropped, and its row told.
+fn end(values: &mut Text, row: usize, too_long: &mut Vec<usize>) {
+    if values.part_len() > MAX_TEXT_BYTES {
+        values.drop_part();
+        too_long.push(row);
+    }
+    values.end_text();
+}
+
+fn nullify(too_long: &[usize], rows: usize, result: &mut Column) {
+    if !too_long.is_empty() {
+        invalidate(rows, result, |row| too_long.binary_search(&row).is_ok());
+    }
+}
+
 pub(super) fn text1(function: Text1, x: &View<'_>, rows: usize, result: &mut Column) {
     strict(&[x], result);
     let Values::Text(values) = &mut result.values else { return };
+    let mut too_long = Vec::new();
     for row in 0..rows {
         let text = x.text(row);
         match function {
@@ -17,8 +36,9 @@ pub(super) fn text1(function: Text1, x: &View<'_>, rows: usize, result: &mut Col
             Text1::Upper => text.chars().flat_map(char::to_uppercase).for_each(|char| values.push_char(char)),
             Text1::Trim => values.push_part(text.trim()),
         }
-        values.end_text();
+        end(values, row, &mut too_long);
     }
+    nullify(&too_long, rows, result);
 }
 
 pub(super) fn length(x: &View<'_>, rows: usize, result: &mut Column) {
@@ -30,11 +50,13 @@ pub(super) fn length(x: &View<'_>, rows: usize, result: &mut Column) {
 pub(super) fn concat(x: &View<'_>, y: &View<'_>, rows: usize, result: &mut Column) {
     strict(&[x, y], result);
     let Values::Text(values) = &mut result.values else { return };
+    let mut too_long = Vec::new();
     for row in 0..rows {
         values.push_part(x.text(row));
         values.push_part(y.text(row));
-        values.end_text();
+        end(values, row, &mut too_long);
     }
+    nullify(&too_long, rows, result);
 }
 
 pub(super) fn affix(affix: Affix, x: &View<'_>, y: &View<'_>, rows: usize, result: &mut Column) {
@@ -83,6 +105,7 @@ fn characters(text: &str, start: i64, length: i64) -> &str {
 pub(super) fn replace(x: &View<'_>, from: &View<'_>, to: &View<'_>, rows: usize, result: &mut Column) {
     strict(&[x, from, to], result);
     let Values::Text(values) = &mut result.values else { return };
+    let mut too_long = Vec::new();
     for row in 0..rows {
         let (text, from, to) = (x.text(row), from.text(row), to.text(row));
         if from.is_empty() {
@@ -93,8 +116,12 @@ pub(super) fn replace(x: &View<'_>, from: &View<'_>, to: &View<'_>, rows: usize,
                     values.push_part(to);
                 }
                 values.push_part(part);
+                if values.part_len() > MAX_TEXT_BYTES {
+                    break;
+                }
             }
         }
-        values.end_text();
+        end(values, row, &mut too_long);
     }
+    nullify(&too_long, rows, result);
 }
