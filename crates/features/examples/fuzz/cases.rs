@@ -234,12 +234,13 @@ fn generated(random: &mut Random) -> String {
         text.push_str("min = 0\nmax = 7200\n");
     }
     text.push_str("[inputs]\n");
+    let is_strict = random.one_in(4);
     for (name, of) in COLUMNS {
         _ = write!(text, "{name} = {{ type = \"{of}\"");
         if random.one_in(3) {
             text.push_str(", scope = \"candidate\"");
         }
-        match random.below(6) {
+        match if is_strict { random.below(6) } else { 5 } {
             0 => {}
             1 if of == "float" => text.push_str(", default = 1.5"),
             1 if of == "int" => text.push_str(", default = 3, nullable = true"),
@@ -256,7 +257,8 @@ fn generated(random: &mut Random) -> String {
     for index in 0..count {
         let (kind, depth) = (random.pick(&KINDS), 1 + random.below(3));
         let mut sql = expression(random, kind, depth).ours;
-        match random.below(12) {
+        let of_text = kind == KINDS[3];
+        match if of_text { 6 + random.below(6) } else { random.below(12) } {
             0 if index > 0 => sql = format!("IF({sql} IS NULL, f{}, NULL)", random.below(index)),
             1 => sql = format!("HASH_BUCKET(CONCAT(s, CAST(i AS STRING)), {})", 1 + random.below(1000)),
             2 => sql = format!("BUCKET(x, -1, 0, {})", 1 + random.below(9)),
@@ -269,7 +271,6 @@ fn generated(random: &mut Random) -> String {
         }
         _ = writeln!(text, "f{index} = {}", Json::String(sql));
         // An output that is a text does not compile: told by its length.
-        let of_text = kind == KINDS[3];
         if of_text {
             _ = writeln!(text, "l{index} = \"LENGTH(f{index})\"");
         }
@@ -292,7 +293,7 @@ fn check(plan: &Plan, random: &mut Random, counts: &mut Counts, buffers: &mut Bu
     let (mut table, mut single) = (InputTable::new(plan), InputTable::new(plan));
     let at = Timestamp::from_second(random.below(4_000_000_000) as i64).unwrap_or_default();
     // Rows as requests have them; some are refused.
-    let count = 1 + random.below(5) * random.below(5);
+    let count = 1 + random.below(4) * random.below(4);
     let rows: Vec<Inputs> = (0..count).map(|_| row(plan, random)).collect();
     counts.json_rows += count as u64;
     let mut accepted = Vec::with_capacity(count);
@@ -350,7 +351,11 @@ fn check(plan: &Plan, random: &mut Random, counts: &mut Counts, buffers: &mut Bu
     // Cells of a CSV file, of any text at all.
     table.clear();
     counts.cell_rows += count as u64;
-    let cell = |value: &Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let cell = |value: &Json| match value {
+        Json::Null => String::new(),
+        Json::String(text) => text.clone(),
+        other => other.to_string(),
+    };
     let mut raw = columns(plan, at, &rows, &mut buffers.texts, cell, "");
     for column in &mut raw {
         if let RawValues::Json(texts) = column.values {
@@ -419,7 +424,7 @@ fn row(plan: &Plan, random: &mut Random) -> Inputs {
     let mut known = crate::generate::row(random);
     let mut row = Inputs::new();
     for input in plan.inputs().iter().skip(1) {
-        let value = match random.below(60) {
+        let value = match random.below(150) {
             0 => continue,
             1 => Json::Null,
             2 => random
