@@ -1,7 +1,8 @@
 //! The twenty features of `benches/features.toml` from Parquet to Parquet, for `benches/parquet_peers.py`.
 //!
 //! `serve INPUT OUTPUT` answers each line on standard input with the seconds of one run: `run` does all of it on one thread,
-//! `run2` on two, `read` only reads the columns, `write` only encodes and compresses what `run` writes. `repeat INPUT OUTPUT
+//! `run2` on two, `read` only reads the columns, `write` only encodes and compresses what `run` writes, with the parquet crate's
+//! writer, `compress` only compresses the columns of it that do not repeat. `repeat INPUT OUTPUT
 //! N` runs N times and nothing else, for profilers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
@@ -14,7 +15,7 @@ use std::{
     time::Instant,
 };
 
-use arrow_array::RecordBatch;
+use arrow_array::{Array as _, RecordBatch};
 use feature_batch::{FileSource, Options, Source, ViewFormat, transform};
 use features::Plan;
 use parquet::{
@@ -52,6 +53,27 @@ fn read(input: &Path) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
+fn repeats(column: &str) -> bool {
+    ["is_", "pu_", "do_", "dow_", "passengers"].iter().any(|start| column.starts_with(start))
+}
+
+/// zstd alone.
+fn compress(output: &Path) -> f64 {
+    let groups: Vec<RecordBatch> = batches(output, 131_072).collect();
+    let mut compressor = zstd::bulk::Compressor::new(1).unwrap();
+    let mut buffer = vec![0; zstd::zstd_safe::compress_bound(8 * 131_072)];
+    let start = Instant::now();
+    for group in &groups {
+        let schema = group.schema();
+        for (field, column) in schema.fields().iter().zip(group.columns()).filter(|(field, _)| !repeats(field.name())) {
+            let data = column.to_data();
+            let bytes = data.buffers()[0].as_slice();
+            black_box((field, compressor.compress_to_buffer(bytes, buffer.as_mut_slice()).unwrap()));
+        }
+    }
+    start.elapsed().as_secs_f64()
+}
+
 /// Encodes what a run has written, the flags by dictionaries and the rest plain, to nowhere.
 fn write(output: &Path) -> f64 {
     let groups: Vec<RecordBatch> = batches(output, 131_072).collect();
@@ -67,7 +89,9 @@ fn write(output: &Path) -> f64 {
     }
     let start = Instant::now();
     let mut writer = ArrowWriter::try_new(sink(), Arc::clone(&groups[0].schema()), Some(properties.build())).unwrap();
-    groups.iter().for_each(|group| writer.write(group).unwrap());
+    for group in &groups {
+        writer.write(group).unwrap();
+    }
     writer.close().unwrap();
     start.elapsed().as_secs_f64()
 }
@@ -84,6 +108,7 @@ fn main() {
                     "run2" => run(&plan, input, output, 2),
                     "read" => read(input),
                     "write" => write(output),
+                    "compress" => compress(output),
                     _ => run(&plan, input, output, 1),
                 };
                 println!("{seconds}");
