@@ -98,19 +98,19 @@ fn strict(operands: &[&View<'_>], result: &mut Column) {
 /// rows would be allocated at every call.)
 fn with_nulls(result: &mut Column, rows: usize) -> (&mut Values, Nulls<'_>) {
     let Column { values, valid, has_nulls } = result;
-    (values, Nulls { valid, has_nulls, rows })
+    (values, Nulls { valid, any: has_nulls, rows })
 }
 
 struct Nulls<'a> {
     valid: &'a mut Vec<bool>,
-    has_nulls: &'a mut bool,
+    any: &'a mut bool,
     rows: usize,
 }
 
 impl Nulls<'_> {
     fn set(&mut self, row: usize) {
-        if !*self.has_nulls {
-            *self.has_nulls = true;
+        if !*self.any {
+            *self.any = true;
             self.valid.resize(self.rows, true);
         }
         self.valid[row] = false;
