@@ -23,7 +23,7 @@ use crate::{
     parquet_column::{Chunks, ColumnEncoder},
     parquet_reader::ParquetReader,
     parquet_view::{self, Columns, Encoder, group_rows},
-    rejects::{self, RejectLine},
+    rejects::RejectLines,
     source_columns::SourceColumns,
     text::{self, Opened},
 };
@@ -478,63 +478,5 @@ struct StopOnPanic<'a, 'p, V: Write + Send, R: Write + Send>(&'a Run<'p, V, R>);
 impl<V: Write + Send, R: Write + Send> Drop for StopOnPanic<'_, '_, V, R> {
     fn drop(&mut self) {
         self.0.stop();
-    }
-}
-
-/// The rejects of a batch, in the order of its rows.
-struct RejectLines<'a> {
-    source: &'a str,
-    plan: &'a Plan,
-    batch: &'a Batch,
-    lines: Vec<u8>,
-    rejected: BTreeMap<&'static str, u64>,
-}
-
-impl RejectLines<'_> {
-    fn add(&mut self, found: Vec<features::Reject>, table: &FeatureTable, unlabelled: bool) {
-        let mut unreadable = self.batch.unreadable.iter().peekable();
-        let mut found = found.into_iter().peekable();
-        let mut good = 0;
-        // Rows without rejects need no look, unless labels are missing among them.
-        let rows = if unlabelled || found.peek().is_some() { self.batch.rows } else { 0 };
-        for row in 0..rows {
-            let (place, offset) = self.batch.places.of(row);
-            while let Some(before) = unreadable.next_if(|unreadable| unreadable.row < place) {
-                self.unreadable(before);
-            }
-            if found.peek().is_none_or(|reject| reject.row != row) {
-                if table.label()[good].is_nan() {
-                    let detail = "the label is NULL: nothing can be learnt from the row";
-                    self.line(row, place, offset, None, "label_null", detail);
-                    *self.rejected.entry("label_null").or_default() += 1;
-                }
-                good += 1;
-                continue;
-            }
-            let mut first = true;
-            while let Some(reject) = found.next_if(|reject| reject.row == row) {
-                self.line(row, place, offset, Some(&reject.input), reject.reason, &reject.detail);
-                *self.rejected.entry(reject.reason).or_default() += u64::from(std::mem::take(&mut first));
-            }
-        }
-        unreadable.for_each(|row| self.unreadable(row));
-    }
-
-    fn unreadable(&mut self, row: &crate::batch::Unreadable) {
-        rejects::write_unreadable(self.source, row, &mut self.lines);
-        *self.rejected.entry(row.reason).or_default() += 1;
-    }
-
-    fn line(&mut self, row: usize, place: u64, offset: Option<u64>, input: Option<&str>, reason: &str, detail: &str) {
-        RejectLine {
-            source: self.source,
-            row: Some(place),
-            offset,
-            input,
-            reason,
-            detail,
-            original: rejects::original(self.plan, self.batch, row),
-        }
-        .write_to(&mut self.lines);
     }
 }
