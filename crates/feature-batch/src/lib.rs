@@ -28,6 +28,7 @@ mod error;
 mod files;
 mod in_order;
 mod json_reader;
+mod parquet_column;
 mod parquet_reader;
 mod parquet_view;
 mod rejects;

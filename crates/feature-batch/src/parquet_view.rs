@@ -3,26 +3,23 @@
 //! A row group has a fixed number of rows, and is written column by column from whole columns: the bytes depend on the
 //! values alone, not on how they came.
 
-use std::{
-    io::{self, Write},
-    sync::Arc,
-};
+use std::{io::Write, sync::Arc};
 
-use arrow_array::{ArrayRef, BooleanArray, Float64Array};
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, Schema};
+use bytes::Bytes;
 use parquet::{
-    arrow::{
-        ArrowSchemaConverter,
-        arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves},
-    },
-    basic::{Compression, ZstdLevel},
+    arrow::ArrowSchemaConverter,
     errors::ParquetError,
     file::{
         metadata::KeyValue,
-        properties::{EnabledStatistics, WriterProperties},
+        properties::WriterProperties,
+        reader::{ChunkReader, Length},
         writer::SerializedFileWriter,
     },
+    schema::types::SchemaDescriptor,
 };
+
+use crate::parquet_column::{Chunks, ColumnEncoder};
 
 /// The most bytes of values in one row group.
 pub const GROUP_BYTES: usize = 32 * 1024 * 1024;
@@ -40,11 +37,7 @@ pub(crate) type Columns = Vec<Vec<f64>>;
 /// Makes row groups, on any thread.
 #[derive(Debug)]
 pub(crate) struct Encoder {
-    /// Writers of columns whose values come again: a dictionary of them, and places in it.
-    repeating: ArrowRowGroupWriterFactory,
-    /// Writers of the other columns. To look for what comes again where nothing does is a third of the work.
-    varied: ArrowRowGroupWriterFactory,
-    schema: SchemaRef,
+    schema: SchemaDescriptor,
 }
 
 /// An empty file and its encoder. `names` are the columns', the label's first.
@@ -57,70 +50,63 @@ pub(crate) fn create<W: Write + Send>(
         names.iter().enumerate().map(|(column, name)| Field::new(name, DataType::Float64, column > 0)).collect();
     let schema = Arc::new(Schema::new(fields));
     let parquet_schema = ArrowSchemaConverter::new().convert(&schema)?;
-    let level = ZstdLevel::try_new(1)?;
-    let properties = |dictionary: bool| {
-        WriterProperties::builder()
-            .set_compression(Compression::ZSTD(level))
-            .set_dictionary_enabled(dictionary)
-            .set_statistics_enabled(EnabledStatistics::Chunk)
-            .set_offset_index_disabled(true)
-            .set_key_value_metadata(Some(vec![KeyValue::new("mannen.spec_hash".to_owned(), spec_hash.to_owned())]))
-            .set_created_by("mannen".to_owned())
-            .build()
-    };
-    let root = parquet_schema.root_schema_ptr();
-    let file = SerializedFileWriter::new(writer, Arc::clone(&root), Arc::new(properties(true)))?;
-    let repeating = ArrowRowGroupWriterFactory::new(&file, Arc::clone(&schema));
-    // A factory takes its properties from a file's writer; nothing is written by this one.
-    let other = SerializedFileWriter::new(io::sink(), root, Arc::new(properties(false)))?;
-    let varied = ArrowRowGroupWriterFactory::new(&other, Arc::clone(&schema));
-    Ok((file, Encoder { repeating, varied, schema }))
-}
-
-/// Whether a dictionary of a column's values would pay: by a sample, so that it depends on the values alone.
-fn repeats(values: &[f64]) -> bool {
-    const SAMPLE: usize = 1_024;
-    let mut sample: Vec<u64> =
-        values.iter().step_by((values.len() / SAMPLE).max(1)).map(|value| value.to_bits()).collect();
-    let all = sample.len();
-    sample.sort_unstable();
-    sample.dedup();
-    sample.len() * 2 <= all
+    let properties = WriterProperties::builder()
+        .set_offset_index_disabled(true)
+        .set_key_value_metadata(Some(vec![KeyValue::new("mannen.spec_hash".to_owned(), spec_hash.to_owned())]))
+        .set_created_by("mannen".to_owned())
+        .build();
+    let file = SerializedFileWriter::new(writer, parquet_schema.root_schema_ptr(), Arc::new(properties))?;
+    Ok((file, Encoder { schema: parquet_schema }))
 }
 
 impl Encoder {
     /// One row group, encoded and compressed.
-    pub(crate) fn encode(&self, group: u64, columns: Columns) -> Result<Vec<ArrowColumnChunk>, ParquetError> {
-        let repeating = self.repeating.create_column_writers(group as usize)?;
-        let varied = self.varied.create_column_writers(group as usize)?;
-        let mut chunks = Vec::with_capacity(columns.len());
-        for (((repeating, varied), values), field) in
-            repeating.into_iter().zip(varied).zip(columns).zip(self.schema.fields())
-        {
-            let mut writer = if repeats(&values) { repeating } else { varied };
-            let valid = values.iter().any(|value| value.is_nan()).then(|| {
-                let valid: Vec<bool> = values.iter().map(|value| !value.is_nan()).collect();
-                BooleanArray::from(valid).values().clone().into()
-            });
-            let array: ArrayRef = Arc::new(Float64Array::new(values.into(), valid));
-            for leaf in compute_leaves(field, &array)? {
-                writer.write(&leaf)?;
-            }
-            chunks.push(writer.close()?);
-        }
-        Ok(chunks)
+    pub(crate) fn encode(
+        &self,
+        columns: &[Vec<f64>],
+        encoder: &mut ColumnEncoder,
+        chunks: &mut Chunks,
+    ) -> Result<(), ParquetError> {
+        let mut columns = self.schema.columns().iter().zip(columns);
+        columns.try_for_each(|(column, values)| encoder.encode(column, values, chunks))
     }
 }
 
-/// Appends a row group.
+/// Appends a row group, and empties its buffer.
 pub(crate) fn append<W: Write + Send>(
     file: &mut SerializedFileWriter<W>,
-    chunks: Vec<ArrowColumnChunk>,
+    chunks: &mut Chunks,
 ) -> Result<(), ParquetError> {
     let mut group = file.next_row_group()?;
-    for chunk in chunks {
-        chunk.append_to_row_group(&mut group)?;
+    let mut rest = chunks.bytes.as_slice();
+    for close in chunks.closes.drain(..) {
+        let (bytes, after) = rest.split_at(close.bytes_written as usize);
+        group.append_column(&Piece(bytes), close)?;
+        rest = after;
     }
     group.close()?;
+    chunks.clear();
     Ok(())
+}
+
+/// Bytes of one chunk, as the parquet crate takes them.
+struct Piece<'a>(&'a [u8]);
+
+impl Length for Piece<'_> {
+    fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+}
+
+impl<'a> ChunkReader for Piece<'a> {
+    type T = &'a [u8];
+
+    fn get_read(&self, start: u64) -> Result<&'a [u8], ParquetError> {
+        Ok(self.0.get(start as usize..).unwrap_or_default())
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        let bytes = self.0.get(start as usize..).and_then(|rest| rest.get(..length));
+        bytes.map(Bytes::copy_from_slice).ok_or_else(|| ParquetError::EOF("a chunk is too short".to_owned()))
+    }
 }

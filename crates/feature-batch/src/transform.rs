@@ -11,7 +11,7 @@ use std::{
 };
 
 use features::{FeatureTable, InputTable, Plan, RawColumn, Scratch};
-use parquet::{arrow::arrow_writer::ArrowColumnChunk, errors::ParquetError, file::writer::SerializedFileWriter};
+use parquet::{errors::ParquetError, file::writer::SerializedFileWriter};
 
 use crate::{
     BatchError, Progress, Source, SourceFormat, SourceSummary, Summary,
@@ -20,9 +20,10 @@ use crate::{
     csv_view,
     in_order::InOrder,
     json_reader::JsonReader,
+    parquet_column::{Chunks, ColumnEncoder},
     parquet_reader::ParquetReader,
     parquet_view::{self, Columns, Encoder, group_rows},
-    rejects::{self, RejectLine},
+    rejects::RejectLines,
     source_columns::SourceColumns,
     text::{self, Opened},
 };
@@ -91,6 +92,7 @@ pub fn transform<V: Write + Send, R: Write + Send>(
         view,
         rejects,
         group: vec![Vec::new(); names.len()],
+        spare: Vec::new(),
         group_rows: group_rows(names.len()),
         groups: 0,
         rejected: BTreeMap::new(),
@@ -122,8 +124,9 @@ pub fn transform<V: Write + Send, R: Write + Send>(
     match (groups.into_sink(), &encoder, &mut sink.view) {
         (Some(mut file), Some(encoder), _) => {
             if sink.group.first().is_some_and(|label| !label.is_empty()) {
-                let chunks = encoder.encode(sink.groups, std::mem::take(&mut sink.group)).map_err(view_failed)?;
-                parquet_view::append(&mut file, chunks).map_err(view_failed)?;
+                let (mut column_encoder, mut chunks) = (ColumnEncoder::new().map_err(view_failed)?, Chunks::default());
+                encoder.encode(&sink.group, &mut column_encoder, &mut chunks).map_err(view_failed)?;
+                parquet_view::append(&mut file, &mut chunks).map_err(view_failed)?;
             }
             file.finish().map_err(view_failed)?;
             file.inner_mut().flush().map_err(write_failed("view"))?;
@@ -280,6 +283,8 @@ struct Sink<'p, V, R> {
     view: Option<V>,
     rejects: R,
     group: Columns,
+    /// Columns that have been encoded, to be used again.
+    spare: Vec<Columns>,
     group_rows: usize,
     /// Row groups made so far.
     groups: u64,
@@ -292,23 +297,30 @@ struct Sink<'p, V, R> {
 
 impl<V: Write, R: Write> Sink<'_, V, R> {
     /// Takes a batch; row groups that are full go to `full` with their numbers.
-    fn take(&mut self, done: Done, full: &mut Vec<(u64, Columns)>) -> Result<(), BatchError> {
+    /// The batch's table goes to `tables`.
+    fn take(
+        &mut self,
+        done: Done,
+        full: &mut Vec<(u64, Columns)>,
+        tables: &mut Vec<FeatureTable>,
+    ) -> Result<(), BatchError> {
         if let Some(view) = &mut self.view {
             view.write_all(&done.csv).map_err(write_failed("view"))?;
         }
-        if let Some((table, keep)) = &done.columns {
+        if let Some((table, keep)) = done.columns {
             let columns = std::iter::once(table.label()).chain(table.outputs().iter().map(Vec::as_slice));
             match keep {
                 None => self.append(&columns, table.rows(), full),
                 Some(keep) => {
                     let kept: Columns = columns
                         .map(|column| {
-                            column.iter().zip(keep).filter(|(_, keep)| **keep).map(|(&value, _)| value).collect()
+                            column.iter().zip(&keep).filter(|(_, keep)| **keep).map(|(&value, _)| value).collect()
                         })
                         .collect();
                     self.append(&kept.iter().map(Vec::as_slice), done.written as usize, full);
                 }
             }
+            tables.push(table);
         }
         self.rejects.write_all(&done.rejects).map_err(write_failed("rejects"))?;
         for (reason, count) in done.rejected {
@@ -340,7 +352,7 @@ impl<V: Write, R: Write> Sink<'_, V, R> {
             }
             start += run;
             if run == room {
-                let empty = vec![Vec::new(); self.group.len()];
+                let empty = self.spare.pop().unwrap_or_else(|| vec![Vec::new(); self.group.len()]);
                 full.push((self.groups, std::mem::replace(&mut self.group, empty)));
                 self.groups += 1;
             }
@@ -355,7 +367,7 @@ struct Run<'p, V: Write + Send, R> {
     encoder: Option<&'p Encoder>,
     sources: Mutex<Sources>,
     done: InOrder<Done, Sink<'p, V, R>>,
-    groups: InOrder<Vec<ArrowColumnChunk>, Option<SerializedFileWriter<V>>>,
+    groups: InOrder<Chunks, Option<SerializedFileWriter<V>>>,
     stopped: AtomicBool,
     failure: Mutex<Option<BatchError>>,
 }
@@ -365,6 +377,8 @@ struct Desk {
     inputs: InputTable,
     scratch: Scratch,
     buffers: Vec<Buffers>,
+    /// Results whose rows have been taken.
+    tables: Vec<FeatureTable>,
 }
 
 impl<V: Write + Send, R: Write + Send> Run<'_, V, R> {
@@ -385,20 +399,36 @@ impl<V: Write + Send, R: Write + Send> Run<'_, V, R> {
     }
 
     fn take_batches(&self) -> Result<(), BatchError> {
-        let mut desk = Desk { inputs: InputTable::new(self.plan), scratch: Scratch::default(), buffers: Vec::new() };
+        let mut desk = Desk {
+            inputs: InputTable::new(self.plan),
+            scratch: Scratch::default(),
+            buffers: Vec::new(),
+            tables: Vec::new(),
+        };
+        let mut column_encoder = ColumnEncoder::new().map_err(view_failed)?;
+        let (mut spare, mut written) = (Vec::new(), Vec::new());
         while !self.stopped.load(Ordering::Relaxed) {
             let next = self.sources.lock().unwrap_or_else(PoisonError::into_inner).next(self.plan, self.names)?;
             let Some((number, batch)) = next else { return Ok(()) };
             let done = self.batch(&batch, &mut desk)?;
             drop(batch);
             let mut full = Vec::new();
-            self.done.put(number, done, &self.stopped, |sink, done| sink.take(done, &mut full))?;
-            for (group, columns) in full {
+            self.done.put(number, done, &self.stopped, |sink, done| {
+                sink.spare.append(&mut spare);
+                sink.take(done, &mut full, &mut desk.tables)
+            })?;
+            for (group, mut columns) in full {
                 let Some(encoder) = self.encoder else { continue };
-                let chunks = encoder.encode(group, columns).map_err(view_failed)?;
-                self.groups.put(group, chunks, &self.stopped, |file, chunks| match file {
-                    Some(file) => parquet_view::append(file, chunks).map_err(view_failed),
-                    None => Ok(()),
+                let mut chunks = written.pop().unwrap_or_default();
+                encoder.encode(&columns, &mut column_encoder, &mut chunks).map_err(view_failed)?;
+                columns.iter_mut().for_each(Vec::clear);
+                spare.push(columns);
+                self.groups.put(group, chunks, &self.stopped, |file, mut chunks| {
+                    if let Some(file) = file {
+                        parquet_view::append(file, &mut chunks).map_err(view_failed)?;
+                    }
+                    written.push(chunks);
+                    Ok::<(), BatchError>(())
                 })?;
             }
         }
@@ -406,7 +436,7 @@ impl<V: Write + Send, R: Write + Send> Run<'_, V, R> {
     }
 
     fn batch(&self, batch: &Batch, desk: &mut Desk) -> Result<Done, BatchError> {
-        let Desk { inputs, scratch, buffers } = desk;
+        let Desk { inputs, scratch, buffers, tables } = desk;
         inputs.clear();
         buffers.resize_with(batch.columns.len(), Buffers::default);
         let columns: Vec<RawColumn<'_>> = batch
@@ -416,7 +446,7 @@ impl<V: Write + Send, R: Write + Send> Run<'_, V, R> {
             .map(|((input, raw), buffers)| raw.column(&self.plan.inputs()[*input].name, buffers))
             .collect();
         let found = self.plan.read_columns(batch.rows, &columns, inputs)?;
-        let mut table = FeatureTable::default();
+        let mut table = tables.pop().unwrap_or_default();
         self.plan.evaluate_training(inputs, scratch, &mut table);
 
         let source = self.names[batch.source].as_str();
@@ -448,63 +478,5 @@ struct StopOnPanic<'a, 'p, V: Write + Send, R: Write + Send>(&'a Run<'p, V, R>);
 impl<V: Write + Send, R: Write + Send> Drop for StopOnPanic<'_, '_, V, R> {
     fn drop(&mut self) {
         self.0.stop();
-    }
-}
-
-/// The rejects of a batch, in the order of its rows.
-struct RejectLines<'a> {
-    source: &'a str,
-    plan: &'a Plan,
-    batch: &'a Batch,
-    lines: Vec<u8>,
-    rejected: BTreeMap<&'static str, u64>,
-}
-
-impl RejectLines<'_> {
-    fn add(&mut self, found: Vec<features::Reject>, table: &FeatureTable, unlabelled: bool) {
-        let mut unreadable = self.batch.unreadable.iter().peekable();
-        let mut found = found.into_iter().peekable();
-        let mut good = 0;
-        // Rows without rejects need no look, unless labels are missing among them.
-        let rows = if unlabelled || found.peek().is_some() { self.batch.rows } else { 0 };
-        for row in 0..rows {
-            let (place, offset) = self.batch.places.of(row);
-            while let Some(before) = unreadable.next_if(|unreadable| unreadable.row < place) {
-                self.unreadable(before);
-            }
-            if found.peek().is_none_or(|reject| reject.row != row) {
-                if table.label()[good].is_nan() {
-                    let detail = "the label is NULL: nothing can be learnt from the row";
-                    self.line(row, place, offset, None, "label_null", detail);
-                    *self.rejected.entry("label_null").or_default() += 1;
-                }
-                good += 1;
-                continue;
-            }
-            let mut first = true;
-            while let Some(reject) = found.next_if(|reject| reject.row == row) {
-                self.line(row, place, offset, Some(&reject.input), reject.reason, &reject.detail);
-                *self.rejected.entry(reject.reason).or_default() += u64::from(std::mem::take(&mut first));
-            }
-        }
-        unreadable.for_each(|row| self.unreadable(row));
-    }
-
-    fn unreadable(&mut self, row: &crate::batch::Unreadable) {
-        rejects::write_unreadable(self.source, row, &mut self.lines);
-        *self.rejected.entry(row.reason).or_default() += 1;
-    }
-
-    fn line(&mut self, row: usize, place: u64, offset: Option<u64>, input: Option<&str>, reason: &str, detail: &str) {
-        RejectLine {
-            source: self.source,
-            row: Some(place),
-            offset,
-            input,
-            reason,
-            detail,
-            original: rejects::original(self.plan, self.batch, row),
-        }
-        .write_to(&mut self.lines);
     }
 }

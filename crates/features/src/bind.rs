@@ -3,6 +3,7 @@
 mod call;
 mod compose;
 mod library;
+mod order;
 mod syntax;
 mod typing;
 
@@ -16,8 +17,8 @@ use sqlparser::{
     tokenizer::Span,
 };
 
-pub(crate) use self::syntax::canonical;
 use self::syntax::place;
+pub(crate) use self::{order::dependency_order, syntax::canonical};
 use crate::{
     FeatureError, Resources, Type, Value,
     error::did_you_mean,
@@ -33,7 +34,13 @@ pub(crate) struct Binder<'a> {
     resources: &'a Resources,
     pub(crate) graph: Graph,
     features: HashMap<&'a str, FeatureState>,
+    /// How many expressions are being bound, one inside the other.
+    depth: usize,
 }
+
+/// A feature is bound inside an expression at most this deep. [`dependency_order`] binds features after those that they
+/// name, so that only in a circle of names one is bound inside another; and the stack ends somewhere.
+const MAX_FEATURE_DEPTH: usize = 16;
 
 #[derive(Clone, Copy)]
 enum FeatureState {
@@ -62,7 +69,7 @@ type Result<T> = std::result::Result<T, FeatureError>;
 
 impl<'a> Binder<'a> {
     pub(crate) fn new(source: &'a Source<'a>, spec: &'a Spec, resources: &'a Resources) -> Self {
-        Self { source, spec, resources, graph: Graph::default(), features: HashMap::new() }
+        Self { source, spec, resources, graph: Graph::default(), features: HashMap::new(), depth: 0 }
     }
 
     /// A feature or an input, by its name.
@@ -133,6 +140,10 @@ impl<'a> Binder<'a> {
             }
             None => {}
         }
+        if self.depth > MAX_FEATURE_DEPTH {
+            let message = format!("feature `{name}` and others are defined by each other");
+            return Err(self.source.error(expression.span().start, "cycle", message, None));
+        }
         self.features.insert(name, FeatureState::Binding);
         let what = format!("feature `{name}`");
         let context = Context { span: expression.span(), what: &what, training: false };
@@ -146,6 +157,13 @@ impl<'a> Binder<'a> {
     }
 
     fn bind(&mut self, expression: &Expr, context: &Context<'_>) -> Result<Bound> {
+        self.depth += 1;
+        let bound = self.bind_expression(expression, context);
+        self.depth -= 1;
+        bound
+    }
+
+    fn bind_expression(&mut self, expression: &Expr, context: &Context<'_>) -> Result<Bound> {
         let span = place(expression);
         Ok(Bound::Node(match expression {
             Expr::Nested(inner) => return self.bind(inner, context),

@@ -57,7 +57,7 @@ impl Group {
             Self::Numbers => "An int is taken as a float, except where the function gives an int for ints.",
             Self::Logic => "Arguments have one type, or are ints and floats, which are then floats.",
             Self::Text => {
-                "Positions and lengths are in Unicode characters. `text LIKE 'a%_'` compares with a constant pattern: `%` is any \
+                "Positions and lengths are in Unicode characters. A text of more than 16,384 bytes is NULL. `text LIKE 'a%_'` compares with a constant pattern: `%` is any \
                  characters, `_` is one, `\\` takes the next as it is."
             }
             Self::Calendar => {

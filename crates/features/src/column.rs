@@ -56,6 +56,20 @@ impl Text {
         self.bytes.push(char);
     }
 
+    /// Bytes of the text in the making.
+    pub(crate) fn part_len(&self) -> usize {
+        self.bytes.len() - self.start()
+    }
+
+    /// Drops the text in the making.
+    pub(crate) fn drop_part(&mut self) {
+        self.bytes.truncate(self.start());
+    }
+
+    fn start(&self) -> usize {
+        self.ends.last().map_or(0, |end| *end as usize)
+    }
+
     pub(crate) fn end_text(&mut self) {
         self.ends.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
     }

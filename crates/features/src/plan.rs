@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     FeatureError, InputTable, Resources, Type,
-    bind::Binder,
+    bind::{Binder, dependency_order},
     block::fill,
     canonical::{self, Part},
     column::View,
@@ -100,9 +100,10 @@ impl Plan {
         let mut binder = Binder::new(&source, &spec, resources);
         // Every feature is checked, also one that no output needs.
         let mut feature_types = BTreeMap::new();
-        for (name, expression) in &spec.features {
+        for name in dependency_order(&spec.features) {
+            let Some(expression) = spec.features.get(name) else { continue };
             let node = binder.output(name, &expression.span())?;
-            feature_types.insert(name.clone(), binder.graph.type_of(node));
+            feature_types.insert(name.to_owned(), binder.graph.type_of(node));
         }
         let mut results = Vec::with_capacity(spec.outputs.len() + 2);
         for output in &spec.outputs {

@@ -2,9 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use domain::{Candidate, Inputs};
-use features::{FeatureTable, InputTable, Plan, Scratch};
+use features::{FeatureTable, InputTable, Plan, Scratch, functions};
 use jiff::Timestamp;
 use serde_json::json;
+
+mod common;
+use common::{compile, example_expressions};
 
 const SPEC: &str = include_str!("../../../models/pickup-eta/features.toml");
 
@@ -41,6 +44,34 @@ fn a_warm_plan_allocates_nothing() {
     for spec in [SPEC, &texts] {
         for count in [1, 2, 20, 1_000] {
             assert_eq!(allocations_when_warm(spec, count), 0, "{count} rows");
+        }
+    }
+}
+
+/// Texts, cells, zones, holidays, lookup tables: the plans that run over columns. Also where values are NULL, outside of
+/// everything or unknown.
+#[test]
+fn no_function_allocates_when_warm() {
+    let rows = [
+        json!({"x": 2.5, "y": -1.5, "n": 7, "flag": true, "name": "Tōkyō 東京", "lat": 35.55, "lon": 139.78, "lat2": 35.6,
+               "lon2": 139.8, "pickup_zone": 1, "dropoff_zone": 2}),
+        json!({"x": -1e300, "y": 0.0, "n": -7, "name": "", "lat": -91.0, "lon": 200.0, "lat2": 91.0, "lon2": 0.0, "pickup_zone": 9,
+               "dropoff_zone": 9}),
+        json!({}),
+    ];
+    let at = Timestamp::from_second(1_700_000_000).unwrap();
+    for function in functions() {
+        let expressions = example_expressions(function);
+        let plan = compile(&expressions.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+        for count in [1, 2, 3] {
+            let (mut table, mut scratch, mut features) =
+                (InputTable::new(&plan), Scratch::default(), FeatureTable::default());
+            for row in rows.iter().rev().take(count).rev() {
+                plan.read_training_row(at, row.as_object().unwrap(), "/0", &mut table).unwrap();
+            }
+            plan.evaluate(&table, &mut scratch, &mut features);
+            let again = allocation_counter::measure(|| plan.evaluate(&table, &mut scratch, &mut features));
+            assert_eq!(again.count_total, 0, "{}, the last {count} rows", function.name);
         }
     }
 }

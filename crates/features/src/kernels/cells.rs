@@ -1,6 +1,6 @@
 //! Cells of points: mesh codes, H3, geohash, zones. Points are degrees of latitude and longitude.
 
-use super::{invalidate, strict};
+use super::{strict, with_nulls};
 use crate::{
     column::{Column, Values, View},
     op::Cell,
@@ -15,26 +15,25 @@ pub(super) fn cell(cell: Cell, lat: &View<'_>, lon: &View<'_>, result: &mut Colu
         Cell::Geohash(precision) => &move |lat, lon| Some((geohash_bits(lat, lon)? >> (60 - 5 * precision)) as i64),
     };
     let (lat, lon) = (lat.floats(), lon.floats());
-    let mut outside = Vec::new();
-    let Values::Int(values) = &mut result.values else { return };
+    let (values, mut nulls) = with_nulls(result, lat.len());
+    let Values::Int(values) = values else { return };
     values.extend(lat.iter().zip(lon).enumerate().map(|(row, (&lat, &lon))| {
         of(lat, lon).unwrap_or_else(|| {
-            outside.push(row);
+            nulls.set(row);
             0
         })
     }));
-    nullify(&outside, lat.len(), result);
 }
 
 pub(super) fn geohash_text(precision: u8, lat: &View<'_>, lon: &View<'_>, result: &mut Column) {
     const DIGITS: &[u8; 32] = b"0123456789bcdefghjkmnpqrstuvwxyz";
     strict(&[lat, lon], result);
     let (lat, lon) = (lat.floats(), lon.floats());
-    let mut outside = Vec::new();
-    let Values::Text(values) = &mut result.values else { return };
+    let (values, mut nulls) = with_nulls(result, lat.len());
+    let Values::Text(values) = values else { return };
     for (row, (&lat, &lon)) in lat.iter().zip(lon).enumerate() {
         match geohash_bits(lat, lon) {
-            None => outside.push(row),
+            None => nulls.set(row),
             Some(bits) => {
                 for place in 0..precision {
                     values.push_char(char::from(DIGITS[(bits >> (55 - 5 * place) & 31) as usize]));
@@ -43,37 +42,29 @@ pub(super) fn geohash_text(precision: u8, lat: &View<'_>, lon: &View<'_>, result
         }
         values.end_text();
     }
-    nullify(&outside, lat.len(), result);
 }
 
 pub(super) fn zone_of(zones: &ZoneSet, lat: &View<'_>, lon: &View<'_>, result: &mut Column) {
     strict(&[lat, lon], result);
     let (lat, lon) = (lat.floats(), lon.floats());
     let found = lat.iter().zip(lon).map(|(&lat, &lon)| zones.find(lat, lon));
-    let mut outside = Vec::new();
+    let (values, mut nulls) = with_nulls(result, lat.len());
     for (row, id) in found.enumerate() {
         if id.is_none() {
-            outside.push(row);
+            nulls.set(row);
         }
-        match (&mut result.values, &zones.ids) {
+        match (&mut *values, &zones.ids) {
             (Values::Int(values), ZoneIds::Ints(ids)) => values.push(id.map_or(0, |id| ids[id])),
             (Values::Text(values), ZoneIds::Texts(ids)) => values.push(id.map_or("", |id| &ids[id])),
             _ => {}
         }
     }
-    nullify(&outside, lat.len(), result);
 }
 
 pub(super) fn in_zone(zones: &ZoneSet, id: usize, lat: &View<'_>, lon: &View<'_>, result: &mut Column) {
     strict(&[lat, lon], result);
     let Values::Bool(values) = &mut result.values else { return };
     values.extend(lat.floats().iter().zip(lon.floats()).map(|(&lat, &lon)| zones.has(id, lat, lon)));
-}
-
-fn nullify(outside: &[usize], rows: usize, result: &mut Column) {
-    if !outside.is_empty() {
-        invalidate(rows, result, |row| outside.binary_search(&row).is_ok());
-    }
 }
 
 /// Grid square code of JIS X 0410. Rows and columns are counted in the finest squares (125 m: 3.75″ by 5.625″) and cut into

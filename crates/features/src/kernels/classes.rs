@@ -2,7 +2,7 @@
 
 use twox_hash::XxHash64;
 
-use super::{invalidate, strict};
+use super::{strict, with_nulls};
 use crate::{
     column::{Column, Values, View, ViewValues},
     tables::Ordinals,
@@ -16,8 +16,8 @@ pub(super) fn bucket(boundaries: &[f64], x: &View<'_>, result: &mut Column) {
 
 pub(super) fn ordinal(ordinals: &Ordinals, x: &View<'_>, rows: usize, result: &mut Column) {
     strict(&[x], result);
-    let mut unknown = Vec::new();
-    let Values::Int(values) = &mut result.values else { return };
+    let (values, mut nulls) = with_nulls(result, rows);
+    let Values::Int(values) = values else { return };
     values.extend((0..rows).map(|row| {
         let found = match ordinals {
             Ordinals::Ints(known) => {
@@ -30,13 +30,10 @@ pub(super) fn ordinal(ordinals: &Ordinals, x: &View<'_>, rows: usize, result: &m
             }
         };
         if found.is_none() {
-            unknown.push(row);
+            nulls.set(row);
         }
         found.unwrap_or(0)
     }));
-    if !unknown.is_empty() {
-        invalidate(rows, result, |row| unknown.binary_search(&row).is_ok());
-    }
 }
 
 pub(super) fn hash_bucket(buckets: u32, x: &View<'_>, rows: usize, result: &mut Column) {

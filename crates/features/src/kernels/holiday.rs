@@ -2,7 +2,7 @@
 
 use super::{
     calendar::{MICROS_PER_SECOND, SECONDS_PER_DAY, Zone},
-    invalidate, strict,
+    strict, with_nulls,
 };
 use crate::{
     column::{Column, Values, View},
@@ -12,10 +12,10 @@ use crate::{
 /// Whether the local date is in the calendar. Rows of one day cost one search.
 pub(super) fn is_holiday(zone: &Zone, calendar: &Calendar, x: &View<'_>, result: &mut Column) {
     strict(&[x], result);
-    let Values::Bool(values) = &mut result.values else { return };
+    let (values, mut nulls) = with_nulls(result, x.ints().len());
+    let Values::Bool(values) = values else { return };
     let (mut offset, mut holds) = (0, 0..0);
     let mut known: Option<(i64, Option<bool>)> = None;
-    let mut outside = Vec::new();
     values.extend(x.ints().iter().enumerate().map(|(row, micros)| {
         let second = micros.div_euclid(MICROS_PER_SECOND);
         if !holds.contains(&second) {
@@ -28,11 +28,8 @@ pub(super) fn is_holiday(zone: &Zone, calendar: &Calendar, x: &View<'_>, result:
         };
         known = Some((day, is_holiday));
         if is_holiday.is_none() {
-            outside.push(row);
+            nulls.set(row);
         }
         is_holiday.unwrap_or_default()
     }));
-    if !outside.is_empty() {
-        invalidate(x.ints().len(), result, |row| outside.binary_search(&row).is_ok());
-    }
 }

@@ -1,6 +1,6 @@
 //! Rows of lookup tables, and their values.
 
-use super::{invalidate, strict};
+use super::{strict, with_nulls};
 use crate::{
     column::{Column, Values, View, ViewValues},
     lookup::{LookupTable, LookupValues, MAX_KEYS},
@@ -14,8 +14,8 @@ pub(super) fn row(table: &LookupTable, keys: &[View<'_>], rows: usize, result: &
     }
     strict(&operands[..keys.len()], result);
     let index = table.index();
-    let mut missing = Vec::new();
-    let Values::Int(values) = &mut result.values else { return };
+    let (values, mut nulls) = with_nulls(result, rows);
+    let Values::Int(values) = values else { return };
     values.extend((0..rows).map(|row| {
         let mut words = [0; MAX_KEYS];
         let mut is_known = true;
@@ -32,13 +32,10 @@ pub(super) fn row(table: &LookupTable, keys: &[View<'_>], rows: usize, result: &
         }
         let found = is_known.then(|| index.find(&words[..keys.len()])).flatten();
         if found.is_none() {
-            missing.push(row);
+            nulls.set(row);
         }
         found.unwrap_or(0) as i64
     }));
-    if !missing.is_empty() {
-        invalidate(rows, result, |row| missing.binary_search(&row).is_ok());
-    }
 }
 
 /// A column's value in each of the rows; NULL where the row or the value is.
@@ -46,23 +43,20 @@ pub(super) fn value(table: &LookupTable, column: usize, x: &View<'_>, result: &m
     strict(&[x], result);
     let rows = x.ints();
     let Some((_, source)) = table.values().get(column) else { return };
-    match (&mut result.values, source) {
+    let (values, mut nulls) = with_nulls(result, rows.len());
+    match (values, source) {
         // A NULL's row is 0, which an empty table does not have.
         (Values::Int(values), LookupValues::Int(source)) => {
             values.extend(rows.iter().map(|&row| source.get(row as usize).copied().unwrap_or(0)));
         }
         (Values::Float(values), LookupValues::Float(source)) => {
-            let mut nulls = Vec::new();
             values.extend(rows.iter().enumerate().map(|(row, &of)| match source.get(of as usize) {
                 Some(value) if !value.is_nan() => *value,
                 _ => {
-                    nulls.push(row);
+                    nulls.set(row);
                     0.0
                 }
             }));
-            if !nulls.is_empty() {
-                invalidate(rows.len(), result, |row| nulls.binary_search(&row).is_ok());
-            }
         }
         _ => {}
     }

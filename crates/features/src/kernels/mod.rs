@@ -15,7 +15,7 @@ pub(crate) use calendar::{Zone, civil, days_before_year};
 pub(crate) use logic::rounded_to_int;
 
 use crate::{
-    column::{Column, View},
+    column::{Column, Values, View},
     op::Op,
     tables::Tables,
 };
@@ -91,6 +91,29 @@ fn strict(operands: &[&View<'_>], result: &mut Column) {
             result.has_nulls = true;
             result.valid.extend_from_slice(valid);
         }
+    }
+}
+
+/// A result's values, and what makes rows of it NULL while they are computed. (In the result's own validity: a list of
+/// rows would be allocated at every call.)
+fn with_nulls(result: &mut Column, rows: usize) -> (&mut Values, Nulls<'_>) {
+    let Column { values, valid, has_nulls } = result;
+    (values, Nulls { valid, any: has_nulls, rows })
+}
+
+struct Nulls<'a> {
+    valid: &'a mut Vec<bool>,
+    any: &'a mut bool,
+    rows: usize,
+}
+
+impl Nulls<'_> {
+    fn set(&mut self, row: usize) {
+        if !*self.any {
+            *self.any = true;
+            self.valid.resize(self.rows, true);
+        }
+        self.valid[row] = false;
     }
 }
 

@@ -1,15 +1,28 @@
 //! Text operators.
 
-use super::{invalidate, strict};
+use super::{Nulls, invalidate, strict, with_nulls};
 use crate::{
-    column::{Column, Values, View},
+    column::{Column, Text, Values, View},
     op::{Affix, Text1},
     pattern::Pattern,
 };
 
+/// Longer texts are NULL: each feature could double the one before. (An input has at most 1,024 characters.)
+pub(crate) const MAX_TEXT_BYTES: usize = 16 * 1024;
+
+/// Ends the text in the making; one that is too long is dropped, and NULL.
+fn end(values: &mut Text, row: usize, nulls: &mut Nulls<'_>) {
+    if values.part_len() > MAX_TEXT_BYTES {
+        values.drop_part();
+        nulls.set(row);
+    }
+    values.end_text();
+}
+
 pub(super) fn text1(function: Text1, x: &View<'_>, rows: usize, result: &mut Column) {
     strict(&[x], result);
-    let Values::Text(values) = &mut result.values else { return };
+    let (values, mut nulls) = with_nulls(result, rows);
+    let Values::Text(values) = values else { return };
     for row in 0..rows {
         let text = x.text(row);
         match function {
@@ -17,7 +30,7 @@ pub(super) fn text1(function: Text1, x: &View<'_>, rows: usize, result: &mut Col
             Text1::Upper => text.chars().flat_map(char::to_uppercase).for_each(|char| values.push_char(char)),
             Text1::Trim => values.push_part(text.trim()),
         }
-        values.end_text();
+        end(values, row, &mut nulls);
     }
 }
 
@@ -29,11 +42,12 @@ pub(super) fn length(x: &View<'_>, rows: usize, result: &mut Column) {
 
 pub(super) fn concat(x: &View<'_>, y: &View<'_>, rows: usize, result: &mut Column) {
     strict(&[x, y], result);
-    let Values::Text(values) = &mut result.values else { return };
+    let (values, mut nulls) = with_nulls(result, rows);
+    let Values::Text(values) = values else { return };
     for row in 0..rows {
         values.push_part(x.text(row));
         values.push_part(y.text(row));
-        values.end_text();
+        end(values, row, &mut nulls);
     }
 }
 
@@ -82,7 +96,8 @@ fn characters(text: &str, start: i64, length: i64) -> &str {
 
 pub(super) fn replace(x: &View<'_>, from: &View<'_>, to: &View<'_>, rows: usize, result: &mut Column) {
     strict(&[x, from, to], result);
-    let Values::Text(values) = &mut result.values else { return };
+    let (values, mut nulls) = with_nulls(result, rows);
+    let Values::Text(values) = values else { return };
     for row in 0..rows {
         let (text, from, to) = (x.text(row), from.text(row), to.text(row));
         if from.is_empty() {
@@ -93,8 +108,11 @@ pub(super) fn replace(x: &View<'_>, from: &View<'_>, to: &View<'_>, rows: usize,
                     values.push_part(to);
                 }
                 values.push_part(part);
+                if values.part_len() > MAX_TEXT_BYTES {
+                    break;
+                }
             }
         }
-        values.end_text();
+        end(values, row, &mut nulls);
     }
 }
