@@ -121,6 +121,9 @@ pub fn transform<V: Write + Send, R: Write + Send>(
         return Err(error);
     }
     let mut sink = done.into_sink();
+    // Once more at the end: files without rows make no batch that would tell it.
+    sink.progress.bytes = bytes_total;
+    (sink.tell)(sink.progress);
     match (groups.into_sink(), &encoder, &mut sink.view) {
         (Some(mut file), Some(encoder), _) => {
             if sink.group.first().is_some_and(|label| !label.is_empty()) {

@@ -202,6 +202,15 @@ fn bits_of_csv(view: &[u8]) -> String {
     text
 }
 
+#[test]
+fn files_without_rows_are_told_to_the_end() {
+    for format in [ViewFormat::Csv, ViewFormat::Parquet] {
+        // `run` compares the last progress with the summary.
+        let (_, rejects, summary) = run(vec![parquet(&[], 1), csv(&[])], format, 1);
+        assert_eq!((rejects.len(), summary.rows, summary.written), (0, 0, 0));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
