@@ -298,7 +298,6 @@ impl<'a> RowReader<'a> {
             release_id: self.release_id.value(row).parse().map_err(invalid("release_id"))?,
             spec_hash: self.spec_hash.value(row).to_owned(),
             unit_id: optional(self.unit_id, row).map(str::parse).transpose().map_err(invalid("unit_id"))?,
-            ride_id: None,
             requested_at: self.requested_at.at(row)?,
             answered_at: self.answered_at.at(row)?,
             assignment: ArmAssignment {
@@ -331,9 +330,6 @@ impl<'a> RowReader<'a> {
             features: features.iter().collect(),
             prediction: self.prediction.value(row),
             fallback: self.fallback.value(row),
-            shown: None,
-            lower: None,
-            upper: None,
         })
     }
 

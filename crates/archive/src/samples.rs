@@ -29,9 +29,6 @@ pub(crate) fn prediction(seed: u32) -> PredictionRecord {
             features: vec![Some(number), None],
             prediction: number + f64::from(index),
             fallback: 300.0,
-            shown: None,
-            lower: None,
-            upper: None,
         })
         .collect();
     PredictionRecord {
@@ -40,7 +37,6 @@ pub(crate) fn prediction(seed: u32) -> PredictionRecord {
         release_id: "0123456789abcdef".repeat(4).parse().unwrap(),
         spec_hash: "s".to_owned(),
         unit_id: seed.is_multiple_of(2).then(|| "rider 1".parse().unwrap()),
-        ride_id: None,
         requested_at: at(i64::from(seed)),
         answered_at: at(i64::from(seed) + 5),
         assignment: ArmAssignment::only("a"),
@@ -96,9 +92,6 @@ fn candidate() -> impl Strategy<Value = CandidateRecord> {
             features,
             prediction,
             fallback,
-            shown: None,
-            lower: None,
-            upper: None,
         },
     )
 }

@@ -24,6 +24,7 @@ pub(crate) fn release_of(
         ..Release::new(model.name.clone(), created_at, spec, arms.collect(), model.release.limits)
     };
     release.validate()?;
+    release.check_served()?;
     Ok(release)
 }
 

@@ -156,7 +156,7 @@ impl<S: GetObject, T> ReleaseCache<S, T> {
         }
         let release: Release =
             serde_json::from_slice(&document.bytes).map_err(|error| unusable(format!("`{key}`: {error}")))?;
-        release.validate().map_err(|error| unusable(error.to_string()))?;
+        release.validate().and_then(|()| release.check_served()).map_err(|error| unusable(error.to_string()))?;
         let prepared = (self.prepare)(&release).map_err(unusable)?;
         info!(%model, release_id = %id, "release loaded");
         let active = Arc::new(ActiveRelease { id, release, prepared });

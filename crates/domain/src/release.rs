@@ -173,6 +173,26 @@ impl Release {
         ReleaseId::try_from(sha256_hex(&self.to_bytes()))
     }
 
+    /// Refuses what is well-formed and not served yet: a release that was told to do something must not silently do something
+    /// else. Each part leaves this list with the code that serves it.
+    pub fn check_served(&self) -> Result<(), DomainError> {
+        let experiment = self.experiment.as_ref();
+        let not_served = [
+            ("lookups", !self.lookups.is_empty()),
+            ("second", self.second.is_some()),
+            ("shadows", !self.shadows.is_empty()),
+            ("calling", self.calling != EndpointCalling::default()),
+            ("promise", self.promise.is_some()),
+            // The archive has no columns that would keep their records out of the experiment's figures.
+            ("experiment.forced", experiment.is_some_and(|experiment| !experiment.forced.is_empty())),
+            ("experiment.randomise", experiment.is_some_and(|experiment| experiment.randomise != Randomisation::Unit)),
+        ];
+        match not_served.iter().find(|(_, is_asked_for)| *is_asked_for) {
+            Some((field, _)) => Err(DomainError::InvalidRelease(format!("`{field}` is not served yet; leave it out"))),
+            None => Ok(()),
+        }
+    }
+
     /// Checks what the types do not.
     pub fn validate(&self) -> Result<(), DomainError> {
         let invalid = |why: String| Err(DomainError::InvalidRelease(why));
@@ -191,11 +211,6 @@ impl Release {
         {
             return invalid(format!("lookup table `{name}` is pinned to `{hash}`, which is no SHA-256"));
         }
-        let default_calling = self.calling == EndpointCalling::default();
-        if self.second.is_some() || !self.shadows.is_empty() || self.promise.is_some() || !default_calling {
-            // Their words are fixed; a release that was told to do something must not silently do something else.
-            return invalid("second, shadows, promise and another way of calling are not served yet".to_owned());
-        }
         if let Some(shadow) = self.shadows.iter().find(|shadow| self.arms.iter().any(|arm| arm.name == shadow.name)) {
             return invalid(format!("`{}` is an arm and a shadow", shadow.name));
         }
@@ -211,10 +226,6 @@ impl Release {
         if let Some(experiment) = &self.experiment {
             if let Some(problem) = experiment.problem(&self.arms) {
                 return invalid(problem);
-            }
-            if !experiment.forced.is_empty() || experiment.randomise != Randomisation::Unit {
-                // Without their columns the archive would count records that do not count.
-                return invalid("forced units and switchbacks are not archived yet".to_owned());
             }
         } else if self.arms.len() > 1 {
             return invalid("several arms need an experiment that splits requests over them".to_owned());
@@ -282,7 +293,7 @@ mod tests {
         assert_eq!(experiment(ExperimentPlan { coverage: 0.1, ..halves() }).validate(), Ok(()));
         assert!(experiment(ExperimentPlan { coverage: 1.1, ..halves() }).validate().is_err());
         let forced = |arm: &str| BTreeMap::from([("qa".parse().unwrap(), arm.to_owned())]);
-        assert!(experiment(ExperimentPlan { forced: forced("control"), ..halves() }).validate().is_err());
+        assert_eq!(experiment(ExperimentPlan { forced: forced("control"), ..halves() }).validate(), Ok(()));
         assert!(experiment(ExperimentPlan { forced: forced("other"), ..halves() }).validate().is_err());
         let randomise = Randomisation::Switchback { slot_s: 1800, carry_over_s: 1800, zone_input: None };
         assert!(experiment(ExperimentPlan { randomise, ..halves() }).validate().is_err());
@@ -293,7 +304,7 @@ mod tests {
         assert_eq!(Release { lookups: lookups(&"0".repeat(64)), ..release() }.validate(), Ok(()));
         assert!(Release { lookups: lookups("latest"), ..release() }.validate().is_err());
         let shadow = |name: &str| vec![Arm { name: name.to_owned(), ..release().arms[0].clone() }];
-        assert!(Release { shadows: shadow("challenger"), ..release() }.validate().is_err());
+        assert_eq!(Release { shadows: shadow("challenger"), ..release() }.validate(), Ok(()));
         assert!(Release { shadows: shadow("control"), ..release() }.validate().is_err());
         let calling = |calling: EndpointCalling| Release { calling, ..release() };
         assert!(calling(EndpointCalling { max_tries: 0, ..EndpointCalling::default() }).validate().is_err());
@@ -311,9 +322,37 @@ mod tests {
             }),
             ..release()
         };
-        assert!(promise(&[(0.1, -60.0), (0.9, 90.0)]).validate().is_err());
-        assert_eq!(promise(&[(0.1, -60.0), (0.9, 90.0)]).promise.unwrap().problem(), None);
+        assert_eq!(promise(&[(0.1, -60.0), (0.9, 90.0)]).validate(), Ok(()));
         assert!(promise(&[]).validate().is_err());
         assert!(promise(&[(0.9, -60.0), (0.1, 90.0)]).validate().is_err());
+    }
+
+    #[test]
+    fn refuses_what_is_not_served_yet_by_its_name() {
+        assert_eq!(release().check_served(), Ok(()));
+        let refused = |release: Release| {
+            assert_eq!(release.validate(), Ok(()));
+            release.check_served().unwrap_err().to_string()
+        };
+        let experiment = |plan: ExperimentPlan| Release { experiment: Some(plan), ..release() };
+        let halves = || ExperimentPlan::new("x", vec![0.5, 0.5]);
+        let forced = BTreeMap::from([("qa".parse().unwrap(), "control".to_owned())]);
+        let randomise = Randomisation::Switchback { slot_s: 1800, carry_over_s: 0, zone_input: None };
+        let arm = || Arm { name: "challenger".to_owned(), ..release().arms[0].clone() };
+        let lookups = BTreeMap::from([("drives".to_owned(), "0".repeat(64))]);
+        for (field, release) in [
+            ("`lookups`", Release { lookups, ..release() }),
+            ("`second`", Release { second: Some(arm()), ..release() }),
+            ("`shadows`", Release { shadows: vec![arm()], ..release() }),
+            (
+                "`calling`",
+                Release { calling: EndpointCalling { hedge: true, ..EndpointCalling::default() }, ..release() },
+            ),
+            ("`experiment.forced`", experiment(ExperimentPlan { forced, ..halves() })),
+            ("`experiment.randomise`", experiment(ExperimentPlan { randomise, ..halves() })),
+        ] {
+            let told = refused(release);
+            assert!(told.contains(field), "{field}: {told}");
+        }
     }
 }

@@ -1,6 +1,6 @@
-use domain::ExperimentPlan;
+use domain::{ExperimentPlan, NamespacePart};
 
-use crate::{BucketRange, HashVersion, Namespace, hash, ranges_of_weights};
+use crate::{BucketRange, HashVersion, hash, namespace::in_part, ranges_of_weights};
 
 /// The arm that a unit is assigned to.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,11 +18,10 @@ pub struct Assignment {
 ///
 /// Hash v2, salted with the experiment's id: who got which arm in one experiment says nothing about the next.
 pub fn assign(plan: &ExperimentPlan, unit: &str) -> Option<Assignment> {
-    if let Some(part) = &plan.namespace {
-        let range = BucketRange { start: part.start, end: part.end };
-        if !(Namespace { id: part.id.clone(), range }).contains(unit) {
-            return None;
-        }
+    if let Some(NamespacePart { id, start, end }) = &plan.namespace
+        && !in_part(id, BucketRange { start: *start, end: *end }, unit)
+    {
+        return None;
     }
     assign_within(&plan.id, unit, ranges_of_weights(&plan.weights, plan.coverage))
 }
@@ -38,7 +37,6 @@ pub fn assign_within(seed: &str, unit: &str, ranges: impl IntoIterator<Item = Bu
 
 #[cfg(test)]
 mod tests {
-    use domain::NamespacePart;
     use proptest::prelude::*;
 
     use super::*;

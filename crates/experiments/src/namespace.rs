@@ -12,12 +12,17 @@ pub struct Namespace {
 impl Namespace {
     /// Whether `unit` lies in this part (GrowthBook's `inNamespace`: hash v1 with the seed `__<id>`).
     pub fn contains(&self, unit: &str) -> bool {
-        // Joined to the unit here, since v1 appends the seed: unit + "__" + id.
-        let mut seed = String::with_capacity(2 + self.id.len());
-        seed.push_str("__");
-        seed.push_str(&self.id);
-        self.range.contains(hash(&seed, unit, HashVersion::V1))
+        in_part(&self.id, self.range, unit)
     }
+}
+
+/// Whether `unit` lies in the part `range` of namespace `id`.
+pub(crate) fn in_part(id: &str, range: BucketRange, unit: &str) -> bool {
+    // v1 appends the seed to the unit: unit + "__" + id.
+    let mut seed = String::with_capacity(2 + id.len());
+    seed.push_str("__");
+    seed.push_str(id);
+    range.contains(hash(&seed, unit, HashVersion::V1))
 }
 
 #[cfg(test)]

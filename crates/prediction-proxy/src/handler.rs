@@ -122,9 +122,6 @@ where
                     features: features.row(row).collect(),
                     prediction: features.fallback()[row],
                     fallback: features.fallback()[row],
-                    shown: None,
-                    lower: None,
-                    upper: None,
                 })
                 .collect();
             (endpoint_rows::to_csv(features), candidates)
@@ -205,7 +202,6 @@ fn unanswered_record(
         release_id: active.id.clone(),
         spec_hash: release.spec.hash.clone(),
         unit_id: resolved.request.unit_id.clone(),
-        ride_id: resolved.request.ride_id.clone(),
         requested_at: resolved.requested_at,
         answered_at: resolved.requested_at,
         assignment,

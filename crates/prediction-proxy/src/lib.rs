@@ -18,6 +18,8 @@ mod metrics;
 mod openapi;
 mod record_archive;
 mod request;
+#[cfg(test)]
+mod samples;
 
 use std::{sync::Arc, time::Duration};
 

@@ -76,30 +76,18 @@ fn text(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use domain::{ArmAssignment, Inputs, PredictionId, Timings};
+    use domain::{ArmAssignment, Timings};
     use serde_json::Value;
 
     use super::*;
+    use crate::samples::record;
 
-    fn record() -> PredictionRecord {
+    fn fallback_record() -> PredictionRecord {
         PredictionRecord {
-            prediction_id: PredictionId::new(Timestamp::UNIX_EPOCH, [7; 10]),
-            model: "pickup-eta".parse().unwrap(),
-            release_id: "0".repeat(64).parse().unwrap(),
-            spec_hash: String::new(),
-            unit_id: None,
-            ride_id: None,
-            requested_at: Timestamp::UNIX_EPOCH,
-            answered_at: Timestamp::UNIX_EPOCH,
             assignment: ArmAssignment::only("a \"quoted\" arm"),
             tier: Tier::Fallback,
-            tier_reason: None,
-            endpoint: String::new(),
-            variant: String::new(),
-            model_version: String::new(),
-            inputs: Inputs::new(),
-            candidates: Vec::new(),
             timings: Timings { transform_us: 20, endpoint_us: 3_000, total_us: 3_500 },
+            ..record()
         }
     }
 
@@ -118,7 +106,7 @@ mod tests {
 
     #[test]
     fn lines_are_embedded_metric_format() {
-        let value = checked(&of_record(&record(), true, Timestamp::from_second(5).unwrap()));
+        let value = checked(&of_record(&fallback_record(), true, Timestamp::from_second(5).unwrap()));
         assert_eq!(value["_aws"]["Timestamp"], 5_000);
         assert_eq!((&value["fallbacks"], &value["archive_failures"]), (&1.into(), &1.into()));
         assert_eq!((&value["overhead_us"], &value["arm"]), (&500.into(), &"a \"quoted\" arm".into()));

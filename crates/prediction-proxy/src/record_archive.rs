@@ -112,9 +112,9 @@ mod tests {
 
     use async_trait::async_trait;
     use cloud::{memory::MemoryStore, object_store::ETag};
-    use domain::{ArmAssignment, CandidateRecord, Inputs, Tier, Timings};
 
     use super::*;
+    use crate::samples::record;
 
     enum Fault {
         /// Before anything was written.
@@ -154,38 +154,6 @@ mod tests {
                 }
             }
             Err(StoreError::Unavailable { verb: "put", key: key_of_error, detail })
-        }
-    }
-
-    fn record() -> PredictionRecord {
-        let at = "2026-01-01T00:00:00Z".parse().unwrap();
-        PredictionRecord {
-            prediction_id: PredictionId::new(at, [7; 10]),
-            model: "pickup-eta".parse().unwrap(),
-            release_id: "0".repeat(64).parse().unwrap(),
-            spec_hash: String::new(),
-            unit_id: None,
-            ride_id: None,
-            requested_at: at,
-            answered_at: at,
-            assignment: ArmAssignment::only("a"),
-            tier: Tier::Endpoint,
-            tier_reason: None,
-            endpoint: String::new(),
-            variant: String::new(),
-            model_version: String::new(),
-            inputs: Inputs::new(),
-            candidates: vec![CandidateRecord {
-                candidate_id: "car".parse().unwrap(),
-                inputs: Inputs::new(),
-                features: vec![None],
-                prediction: 1.5,
-                fallback: 2.5,
-                shown: None,
-                lower: None,
-                upper: None,
-            }],
-            timings: Timings::default(),
         }
     }
 

@@ -5,7 +5,8 @@ pub const MAX_CALL_BYTES: usize = 6_291_456;
 /// The same for a serverless endpoint, bytes.
 pub const MAX_SERVERLESS_CALL_BYTES: usize = 4_194_304;
 
-/// How endpoints are called.
+/// How endpoints are called. Only the default is served yet ([`super::Release::check_served`]): one try in CSV, no hedge, no
+/// breaker, one call for all rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EndpointCalling {
@@ -30,7 +31,7 @@ impl Default for EndpointCalling {
             content_type: RowFormat::Csv,
             accept: RowFormat::Csv,
             max_body_bytes: MAX_CALL_BYTES,
-            max_tries: 2,
+            max_tries: 1,
             hedge: false,
             breaker: BreakerPolicy::default(),
         }
@@ -60,7 +61,7 @@ impl RowFormat {
     }
 }
 
-/// A circuit breaker: an endpoint that fails again and again is left alone for a while, then probed.
+/// A circuit breaker, off by default: an endpoint that fails again and again is left alone for a while, then probed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BreakerPolicy {
@@ -72,6 +73,6 @@ pub struct BreakerPolicy {
 
 impl Default for BreakerPolicy {
     fn default() -> Self {
-        Self { failures: 5, open_ms: 1_000 }
+        Self { failures: 0, open_ms: 1_000 }
     }
 }
