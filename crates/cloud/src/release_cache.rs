@@ -58,6 +58,9 @@ impl From<ReleaseError> for Problem {
     }
 }
 
+/// A model's first release is waited for at least this long: without it there is no answer at all, not even a fallback's.
+const FIRST_READ_PATIENCE: Duration = Duration::from_secs(2);
+
 /// A release, and what the function made of it (a compiled spec).
 #[derive(Debug)]
 pub struct ActiveRelease<T> {
@@ -96,8 +99,8 @@ impl<S: GetObject, T> ReleaseCache<S, T> {
         &self.store
     }
 
-    /// The release in force for `model`. The store is waited for at most `patience`: after it the last good release is
-    /// served, or there is none.
+    /// The release in force for `model`. Where one is known, the store is waited for at most `patience`, and after it the last
+    /// good release is served. The first one is waited for two seconds at least.
     pub async fn get(&self, model: &ModelName, patience: Duration) -> Result<Arc<ActiveRelease<T>>, ReleaseError> {
         let mut cached = self.cached.lock().await;
         let known = cached.get(model);
@@ -106,6 +109,7 @@ impl<S: GetObject, T> ReleaseCache<S, T> {
         {
             return Ok(Arc::clone(&known.active));
         }
+        let patience = if known.is_some() { patience } else { patience.max(FIRST_READ_PATIENCE) };
         let refreshed = match tokio::time::timeout(patience, self.refresh(model, known)).await {
             Ok(refreshed) => refreshed,
             Err(_) => Err(ReleaseError::Store(StoreError::Unavailable {
@@ -265,6 +269,27 @@ mod tests {
         assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
         let unknown = cache.get(&"other".parse().unwrap(), Duration::from_millis(20)).await.unwrap_err();
         assert_eq!(unknown.reason(), "object_store_unavailable");
+    }
+
+    /// Answers after a while.
+    struct Slow(MemoryStore);
+
+    #[async_trait::async_trait]
+    impl GetObject for Slow {
+        async fn get_object(&self, key: &str, if_none_match: Option<&ETag>) -> Result<GetOutcome, StoreError> {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            self.0.get_object(key, if_none_match).await
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_release_is_waited_for_whatever_the_patience() {
+        let store = Slow(MemoryStore::new());
+        publish(&store.0, 10).await;
+        let cache = ReleaseCache::new(store, Duration::ZERO, |release| Ok(release.limits.max_candidates));
+        assert_eq!(cache.get(&model(), Duration::ZERO).await.unwrap().prepared, 10);
+        let missing = cache.get(&"other".parse().unwrap(), Duration::ZERO).await.unwrap_err();
+        assert_eq!(missing.reason(), "no_release");
     }
 
     #[tokio::test]

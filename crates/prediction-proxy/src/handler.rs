@@ -101,7 +101,7 @@ where
     E: InvokeEndpoint,
 {
     let resolved = ResolvedRequest::read(event, &proxy.config, invocation.now, invocation.random)?;
-    // A release that is known already must not cost the deadline where S3 hangs; one that is not is waited for longer.
+    // A release that is known already must not cost the deadline where S3 hangs.
     let deadline = resolved.deadline_ms.map_or(DEFAULT_PATIENCE, |ms| Duration::from_millis(u64::from(ms)));
     let active = proxy.releases.get(&resolved.model, deadline.min(DEFAULT_PATIENCE) / 2).await?;
     let problems = resolved.request.problems(active.release.limits.max_candidates);
