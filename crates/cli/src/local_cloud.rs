@@ -10,8 +10,9 @@ use std::{
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
-use cloud::{s3::S3Bucket, sagemaker_control::SageMakerControl};
+use cloud::{s3::S3Bucket, sagemaker::SageMakerRuntime, sagemaker_control::SageMakerControl};
 use local::{FunctionLauncher, LocalCloud, Options, Ports, StaticRoute};
+use serde::{Deserialize, Serialize};
 
 use crate::{arguments::CloudOptions, error::CliError, model_folder::ModelFolder, programs};
 
@@ -60,30 +61,77 @@ impl RunningCloud {
         let cloud = LocalCloud::start(setup).await?;
         let bucket = cloud.bucket_names().into_iter().next();
         let bucket = bucket.ok_or_else(|| CliError::Unexpected("the template has no bucket".to_owned()))?;
-        let aws = sdk_config(&cloud);
-        let s3 = aws_sdk_s3::config::Builder::from(&aws).endpoint_url(cloud.s3_url()).force_path_style(true).build();
-        Ok(Self {
-            lake: S3Bucket::new(aws_sdk_s3::Client::from_conf(s3), bucket),
-            sagemaker: SageMakerControl::new(&aws, Some(cloud.sagemaker_url())),
-            cloud,
-            _lock: lock,
-        })
+        let environment = CloudEnvironment { lake_bucket: bucket, variables: cloud.environment() };
+        environment.write(&options.dir)?;
+        Ok(Self { lake: environment.lake(), sagemaker: environment.sagemaker(), cloud, _lock: lock })
     }
 }
 
-/// Credentials and region are the ones that the local cloud gives its functions, never those of the machine.
-fn sdk_config(cloud: &LocalCloud) -> SdkConfig {
-    let environment = cloud.environment();
-    let variable = |name: &str| environment.get(name).cloned().unwrap_or_default();
-    let credentials =
-        Credentials::new(variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY"), None, None, "local cloud");
-    SdkConfig::builder()
-        .behavior_version(BehaviorVersion::v2026_01_12())
-        .region(Region::new(variable("AWS_REGION")))
-        .credentials_provider(SharedCredentialsProvider::new(credentials))
-        // Plain HTTP, and past any proxy of the machine: everything is at a loopback address.
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
-        .build()
+/// How clients reach a local cloud. Its folder tells other commands, also those that come after its end.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct CloudEnvironment {
+    /// The lake's bucket.
+    pub(crate) lake_bucket: String,
+    /// Region, credentials and one endpoint per service, as environment variables.
+    pub(crate) variables: BTreeMap<String, String>,
+}
+
+impl CloudEnvironment {
+    fn path(folder: &Path) -> PathBuf {
+        folder.join("environment.json")
+    }
+
+    /// What the cloud in `folder` wrote at its start.
+    #[allow(dead_code)] // until the first command over a lake
+    pub(crate) fn read(folder: &Path) -> Result<Self, CliError> {
+        let path = Self::path(folder);
+        let read = std::fs::read(&path).and_then(|text| serde_json::from_slice(&text).map_err(Into::into));
+        read.map_err(|error| CliError::io(format!("read `{}`", path.display()), error))
+    }
+
+    fn write(&self, folder: &Path) -> Result<(), CliError> {
+        let path = Self::path(folder);
+        let text = serde_json::to_vec_pretty(self).unwrap_or_default();
+        std::fs::write(&path, text).map_err(|error| CliError::io(format!("write `{}`", path.display()), error))
+    }
+
+    fn variable(&self, name: &str) -> String {
+        self.variables.get(name).cloned().unwrap_or_default()
+    }
+
+    /// The lake.
+    pub(crate) fn lake(&self) -> S3Bucket {
+        let s3 = aws_sdk_s3::config::Builder::from(&self.sdk_config())
+            .endpoint_url(self.variable("AWS_ENDPOINT_URL_S3"))
+            .force_path_style(true)
+            .build();
+        S3Bucket::new(aws_sdk_s3::Client::from_conf(s3), &self.lake_bucket)
+    }
+
+    /// SageMaker's control plane.
+    pub(crate) fn sagemaker(&self) -> SageMakerControl {
+        SageMakerControl::new(&self.sdk_config(), Some(self.variable("AWS_ENDPOINT_URL_SAGEMAKER")))
+    }
+
+    /// SageMaker's endpoints.
+    #[allow(dead_code)] // until the first command over a lake
+    pub(crate) fn sagemaker_runtime(&self) -> SageMakerRuntime {
+        let url = self.variable("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME");
+        SageMakerRuntime::new(&self.sdk_config().into_builder().endpoint_url(url).build())
+    }
+
+    /// Credentials and region are the ones that the local cloud gives its functions, never those of the machine.
+    fn sdk_config(&self) -> SdkConfig {
+        let (id, secret) = (self.variable("AWS_ACCESS_KEY_ID"), self.variable("AWS_SECRET_ACCESS_KEY"));
+        let credentials = Credentials::new(id, secret, None, None, "local cloud");
+        SdkConfig::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(self.variable("AWS_REGION")))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            // Plain HTTP, and past any proxy of the machine: everything is at a loopback address.
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .build()
+    }
 }
 
 fn read_template(path: Option<&Path>) -> Result<String, CliError> {
@@ -98,23 +146,32 @@ fn read_template(path: Option<&Path>) -> Result<String, CliError> {
 /// Marks a folder as ours, so that no other is ever emptied.
 const MARK: &str = ".mannen-folder";
 
+/// Whether a local cloud was ever started in `folder`.
+pub(crate) fn is_ours(folder: &Path) -> bool {
+    folder.join(MARK).is_file()
+}
+
+/// The lock on a folder of ours, or nothing where another process has it: a cloud that runs there.
+pub(crate) fn lock_folder(folder: &Path) -> Result<Option<File>, CliError> {
+    let open = File::options().create(true).truncate(false).write(true).open(folder.join(MARK));
+    let lock = open.map_err(|error| CliError::io(format!("write into `{}`", folder.display()), error))?;
+    Ok(lock.try_lock().is_ok().then_some(lock))
+}
+
 /// An empty folder of ours, and the lock on it.
 fn fresh_folder(folder: &Path) -> Result<(PathBuf, File), CliError> {
     let shown = folder.display();
-    let mark = folder.join(MARK);
     std::fs::create_dir_all(folder).map_err(|error| CliError::io(format!("make `{shown}`"), error))?;
     let entries = || folder.read_dir().map_err(|error| CliError::io(format!("read `{shown}`"), error));
-    if entries()?.next().is_some() && !mark.is_file() {
+    if entries()?.next().is_some() && !is_ours(folder) {
         return Err(CliError::Unexpected(format!(
             "`{shown}` exists and is not a folder of this command's, so it is not emptied; choose another with --dir"
         )));
     }
-    let open = File::options().create(true).truncate(false).write(true).open(&mark);
-    let mut lock = open.map_err(|error| CliError::io(format!("write into `{shown}`"), error))?;
-    if lock.try_lock().is_err() {
+    let Some(mut lock) = lock_folder(folder)? else {
         let what = format!("`{shown}` is in use by another `mannen`; choose another folder with --dir");
         return Err(CliError::Unexpected(what));
-    }
+    };
     // The folder itself stays: it may be a link, or the current one.
     for entry in entries()?.filter_map(Result::ok).filter(|entry| entry.file_name() != MARK) {
         let path = entry.path();

@@ -9,6 +9,8 @@ mod arguments;
 mod demo;
 mod error;
 mod features;
+#[allow(dead_code)] // until the first command over a lake
+mod lake;
 mod local_cloud;
 mod model_folder;
 mod programs;

@@ -23,9 +23,11 @@ mod s3;
 mod sagemaker;
 mod schedules;
 mod sqs;
+mod stored_objects;
 pub mod template;
 
 pub use cloud::{FunctionStatistics, LocalCloud, QueueStatistics, Statistics};
 pub use error::LocalError;
 pub use options::{FunctionLauncher, Options, Ports, StaticRoute};
 pub use processes::run_child;
+pub use stored_objects::StoredObjects;

@@ -1,0 +1,121 @@
+//! The lake that a command looks into: on AWS, or of a cloud on this machine, whether that runs or not.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use cloud::{aws, s3::S3Bucket, sagemaker::SageMakerRuntime, sagemaker_control::SageMakerControl};
+use local::StoredObjects;
+
+use crate::{
+    error::CliError,
+    local_cloud::{CloudEnvironment, is_ours, lock_folder},
+};
+
+/// Which lake.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LakeOptions {
+    /// Bucket of the lake on AWS; credentials and region are taken as every AWS tool takes them
+    #[arg(long, value_name = "BUCKET", env = "LAKE_BUCKET")]
+    pub(crate) lake: Option<String>,
+    /// Folder of a cloud on this machine, running or stopped; used where no bucket is named
+    #[arg(long, value_name = "DIR", default_value = ".mannen")]
+    pub(crate) dir: PathBuf,
+}
+
+/// A lake, and the SageMaker beside it.
+pub(crate) struct Lake {
+    pub(crate) store: S3Bucket,
+    /// Nothing where the cloud on this machine has ended: its endpoints ended with it.
+    pub(crate) sagemaker: Option<SageMaker>,
+    _stopped: Option<StoppedCloud>,
+}
+
+/// SageMaker's two services.
+pub(crate) struct SageMaker {
+    pub(crate) control: SageMakerControl,
+    pub(crate) runtime: SageMakerRuntime,
+}
+
+/// Serves the objects of a cloud that has ended, and keeps others from starting one in its folder.
+struct StoppedCloud {
+    _objects: StoredObjects,
+    _lock: File,
+}
+
+impl Lake {
+    /// Opens the lake that the options name.
+    ///
+    /// # Errors
+    /// There is none: no bucket is named, and no cloud was ever started in the folder.
+    pub(crate) async fn open(options: &LakeOptions) -> Result<Self, CliError> {
+        match &options.lake {
+            Some(bucket) => Ok(Self::on_aws(bucket).await),
+            None => Self::in_folder(&options.dir).await,
+        }
+    }
+
+    async fn on_aws(bucket: &str) -> Self {
+        let aws = aws::sdk_config().await;
+        let sagemaker = SageMaker { control: SageMakerControl::new(&aws, None), runtime: SageMakerRuntime::new(&aws) };
+        let store = S3Bucket::new(aws_sdk_s3::Client::new(&aws), bucket);
+        Self { store, sagemaker: Some(sagemaker), _stopped: None }
+    }
+
+    async fn in_folder(folder: &Path) -> Result<Self, CliError> {
+        if !is_ours(folder) {
+            return Err(CliError::Unexpected(format!(
+                "no cloud was started in `{}`: name a bucket with --lake (or LAKE_BUCKET), a folder with --dir, or run \
+                 `mannen up` or `mannen demo` first",
+                folder.display()
+            )));
+        }
+        let environment = CloudEnvironment::read(folder)?;
+        let Some(lock) = lock_folder(folder)? else {
+            let sagemaker = SageMaker { control: environment.sagemaker(), runtime: environment.sagemaker_runtime() };
+            return Ok(Self { store: environment.lake(), sagemaker: Some(sagemaker), _stopped: None });
+        };
+        let region = environment.variables.get("AWS_REGION").cloned().unwrap_or_default();
+        let objects = StoredObjects::serve(folder, &region).await?;
+        let lake_bucket = environment.lake_bucket;
+        let store = CloudEnvironment { lake_bucket, variables: objects.environment() }.lake();
+        Ok(Self { store, sagemaker: None, _stopped: Some(StoppedCloud { _objects: objects, _lock: lock }) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cloud::object_store::{GetObject, PutCondition, PutObject};
+
+    use super::*;
+
+    fn options(dir: &Path) -> LakeOptions {
+        LakeOptions { lake: None, dir: dir.to_owned() }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_a_stopped_cloud_left_can_be_read_and_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = Lake::open(&options(folder.path())).await.err().unwrap().to_string();
+        assert!(told.contains("mannen up"), "{told}");
+
+        std::fs::write(folder.path().join(".mannen-folder"), "").unwrap();
+        std::fs::create_dir_all(folder.path().join("s3/lake/a")).unwrap();
+        std::fs::write(folder.path().join("s3/lake/a/b"), "left behind").unwrap();
+        std::fs::write(
+            folder.path().join("environment.json"),
+            r#"{"lake_bucket": "lake", "variables": {"AWS_REGION": "ap-northeast-1"}}"#,
+        )
+        .unwrap();
+        let lake = Lake::open(&options(folder.path())).await.unwrap();
+        assert!(lake.sagemaker.is_none());
+        let object = lake.store.get_object("a/b", None).await.unwrap().found().unwrap();
+        assert_eq!(object.bytes, "left behind");
+        lake.store.put_object("a/c", "new".into(), PutCondition::IfAbsent).await.unwrap();
+        drop(lake);
+        let again = Lake::open(&options(folder.path())).await.unwrap();
+        assert_eq!(again.store.get_object("a/c", None).await.unwrap().found().unwrap().bytes, "new");
+    }
+}
