@@ -2,13 +2,13 @@ use std::{collections::HashSet, sync::Arc};
 
 use arrow_array::types::Float64Type;
 use bytes::Bytes;
-use domain::{PredictionId, Tier};
+use domain::{AssignmentExclusion, PredictionId, Tier};
 use jiff::Timestamp;
 
 use crate::{
     ArchiveError,
     parquet_file::{self, optional},
-    predictions::parse_tier,
+    predictions::{parse_exclusion, parse_tier},
     schema::{Column, PREDICTIONS},
 };
 
@@ -36,6 +36,16 @@ pub struct PredictionColumns {
     pub prediction: Vec<f64>,
     /// The naive model's answer, in the same unit.
     pub fallback: Vec<f64>,
+    /// What was randomised, where that is not the unit: a switchback's zone and slot.
+    pub randomised_unit: Vec<Option<Arc<str>>>,
+    /// Why it does not count in its experiment, where it does not.
+    pub excluded: Vec<Option<AssignmentExclusion>>,
+    /// What was shown, where the release had a promise; in the same unit.
+    pub shown: Vec<Option<f64>>,
+    /// The lower end of the promise's interval.
+    pub lower: Vec<Option<f64>>,
+    /// The upper end of the promise's interval.
+    pub upper: Vec<Option<f64>>,
 }
 
 impl PredictionColumns {
@@ -50,7 +60,7 @@ impl PredictionColumns {
     }
 }
 
-const WANTED: [&str; 10] = [
+const WANTED: [&str; 15] = [
     "prediction_id",
     "candidate_id",
     "model_version",
@@ -61,6 +71,11 @@ const WANTED: [&str; 10] = [
     "requested_at",
     "prediction",
     "fallback",
+    "randomised_unit",
+    "assignment_excluded",
+    "shown",
+    "lower",
+    "upper",
 ];
 
 /// One shared copy per distinct text.
@@ -91,6 +106,7 @@ pub fn read_prediction_columns(bytes: Bytes) -> Result<PredictionColumns, Archiv
         let (ids, candidates, tiers) = (batch.text("prediction_id")?, batch.text("candidate_id")?, batch.text("tier")?);
         let (versions, arms) = (batch.text("model_version")?, batch.text("arm")?);
         let (units, experiments) = (batch.text("unit_id")?, batch.text("experiment_id")?);
+        let (randomised_units, excluded) = (batch.text("randomised_unit")?, batch.text("assignment_excluded")?);
         let requested_at = batch.timestamps("requested_at")?;
         for row in 0..batch.len() {
             // Candidates of one prediction follow each other: their id is parsed once.
@@ -108,9 +124,14 @@ pub fn read_prediction_columns(bytes: Bytes) -> Result<PredictionColumns, Archiv
             let tier = parse_tier(tiers.value(row));
             columns.tier.push(tier.ok_or_else(|| batch.invalid(row, "tier", "unknown tier"))?);
             columns.requested_at.push(requested_at.at(row)?);
+            columns.randomised_unit.push(optional(randomised_units, row).map(|text| shared.of(text)));
+            columns.excluded.push(parse_exclusion(&batch, row, excluded)?);
         }
         columns.prediction.extend_from_slice(batch.numbers::<Float64Type>("prediction")?.values());
         columns.fallback.extend_from_slice(batch.numbers::<Float64Type>("fallback")?.values());
+        columns.shown.extend(batch.numbers::<Float64Type>("shown")?);
+        columns.lower.extend(batch.numbers::<Float64Type>("lower")?);
+        columns.upper.extend(batch.numbers::<Float64Type>("upper")?);
     }
     Ok(columns)
 }
@@ -122,6 +143,8 @@ mod tests {
     use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
     use parquet::arrow::ArrowWriter;
     use proptest::prelude::*;
+
+    use domain::{ArmAssignment, CandidateRecord, PredictionRecord};
 
     use super::*;
     use crate::{samples, write_predictions};
@@ -153,6 +176,37 @@ mod tests {
         });
         assert_eq!(crate::read_predictions(bytes.clone()).unwrap(), [samples::prediction(1)]);
         assert_eq!(read_prediction_columns(bytes).unwrap().len(), samples::prediction(1).candidates.len());
+    }
+
+    /// The columns that were added after the archive's first files.
+    const ADDED: [&str; 7] =
+        ["ride_id", "randomised_unit", "assignment_excluded", "last_shown", "shown", "lower", "upper"];
+
+    #[test]
+    fn a_file_from_before_a_column_was_added_still_reads() {
+        let before = |record: PredictionRecord| PredictionRecord {
+            ride_id: None,
+            assignment: ArmAssignment { randomised_unit: None, excluded: None, ..record.assignment },
+            candidates: record
+                .candidates
+                .into_iter()
+                .map(|one| CandidateRecord { last_shown: None, shown: None, lower: None, upper: None, ..one })
+                .collect(),
+            ..record
+        };
+        let expected = before(samples::prediction(1));
+        assert_ne!(expected, samples::prediction(1), "the sample has values in the columns that are taken away");
+        let bytes = altered(|columns| columns.retain(|(name, _)| !ADDED.contains(&name.as_str())));
+        assert_eq!(crate::read_predictions(bytes.clone()).unwrap(), std::slice::from_ref(&expected));
+        let columns = read_prediction_columns(bytes.clone()).unwrap();
+        assert_eq!(columns.excluded, vec![None; expected.candidates.len()]);
+        assert_eq!(columns.shown, vec![None; expected.candidates.len()]);
+        // The next compaction writes it with all columns.
+        let merged = crate::merge_into_file(Some(&bytes), &[samples::prediction(2)]).unwrap();
+        assert_eq!(
+            crate::read_predictions(merged.bytes).unwrap(),
+            crate::merge_predictions([vec![expected, samples::prediction(2)]])
+        );
     }
 
     #[test]
@@ -202,6 +256,11 @@ mod tests {
                     prop_assert_eq!(columns.requested_at[row], record.requested_at);
                     prop_assert_eq!(columns.prediction[row].to_bits(), candidate.prediction.to_bits());
                     prop_assert_eq!(columns.fallback[row].to_bits(), candidate.fallback.to_bits());
+                    let ArmAssignment { randomised_unit, excluded, .. } = &record.assignment;
+                    prop_assert_eq!(columns.randomised_unit[row].as_deref(), randomised_unit.as_deref());
+                    prop_assert_eq!(columns.excluded[row], *excluded);
+                    let promise = (columns.shown[row], columns.lower[row], columns.upper[row]);
+                    prop_assert_eq!(promise, (candidate.shown, candidate.lower, candidate.upper));
                     row += 1;
                 }
             }

@@ -1,9 +1,12 @@
 //! How a table becomes a Parquet file, and how its columns are found again.
 
+use std::sync::Arc;
+
 use arrow_array::{
-    Array, ArrowPrimitiveType, ListArray, PrimitiveArray, RecordBatch, StringArray, cast::AsArray,
-    types::TimestampMicrosecondType,
+    Array, ArrowPrimitiveType, ListArray, PrimitiveArray, RecordBatch, RecordBatchOptions, StringArray, cast::AsArray,
+    new_null_array, types::TimestampMicrosecondType,
 };
+use arrow_schema::{Field, Schema};
 use bytes::Bytes;
 use domain::truncate_to_micros;
 use jiff::Timestamp;
@@ -72,7 +75,8 @@ pub(crate) fn write(
     Ok(writer.into_inner()?.into())
 }
 
-/// The batches of a file, with the `wanted` columns only. Columns that are not wanted are not decoded.
+/// The batches of a file, with the `wanted` columns only. Columns that are not wanted are not decoded. A nullable column
+/// that the file does not have, since it was added later, is NULL in every row.
 pub(crate) fn read(
     bytes: Bytes,
     wanted: &[&'static Column],
@@ -81,6 +85,9 @@ pub(crate) fn read(
     let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options)?;
     for column in wanted {
         let Ok(field) = builder.schema().field_with_name(column.name) else {
+            if column.nullable {
+                continue;
+            }
             return Err(ArchiveError::MissingColumn(column.name));
         };
         if !column.column_type.accepts(field.data_type()) {
@@ -97,7 +104,7 @@ pub(crate) fn read(
     let reader = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build()?;
     let wanted = wanted.to_vec();
     Ok(reader.map(move |rows| {
-        let batch = Batch { first_row, rows: rows? };
+        let batch = Batch { first_row, rows: with_missing(rows?, &wanted)? };
         first_row += batch.rows.num_rows() as u64;
         for column in wanted.iter().filter(|column| !column.nullable) {
             let array = batch.rows.column_by_name(column.name).ok_or(ArchiveError::MissingColumn(column.name))?;
@@ -107,6 +114,23 @@ pub(crate) fn read(
         }
         Ok(batch)
     }))
+}
+
+/// `rows` with NULLs for the nullable columns that it does not have.
+fn with_missing(rows: RecordBatch, wanted: &[&'static Column]) -> Result<RecordBatch, ArchiveError> {
+    let missing: Vec<_> = wanted.iter().filter(|column| rows.column_by_name(column.name).is_none()).collect();
+    if missing.is_empty() {
+        return Ok(rows);
+    }
+    let (count, (schema, mut arrays, _)) = (rows.num_rows(), rows.into_parts());
+    let mut fields = schema.fields().to_vec();
+    for column in missing {
+        let data_type = column.column_type.to_arrow();
+        arrays.push(new_null_array(&data_type, count));
+        fields.push(Arc::new(Field::new(column.name, data_type, true)));
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(count));
+    Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)?)
 }
 
 /// Some rows of a file.
@@ -173,6 +197,11 @@ pub(crate) fn micros(timestamp: Timestamp) -> i64 {
 
 /// The value of a nullable text column.
 pub(crate) fn optional(array: &StringArray, row: usize) -> Option<&str> {
+    array.is_valid(row).then(|| array.value(row))
+}
+
+/// The value of a nullable number column.
+pub(crate) fn optional_number<T: ArrowPrimitiveType>(array: &PrimitiveArray<T>, row: usize) -> Option<T::Native> {
     array.is_valid(row).then(|| array.value(row))
 }
 

@@ -8,11 +8,11 @@ use arrow_array::{
 };
 use arrow_schema::{DataType, Field};
 use bytes::Bytes;
-use domain::{ArmAssignment, CandidateRecord, Inputs, PredictionRecord, Tier, Timings};
+use domain::{ArmAssignment, AssignmentExclusion, CandidateRecord, Inputs, PredictionRecord, Tier, Timings};
 
 use crate::{
     ArchiveError, Rejection,
-    parquet_file::{self, BATCH_ROWS, Batch, Timestamps, micros, optional},
+    parquet_file::{self, BATCH_ROWS, Batch, Timestamps, micros, optional, optional_number},
     schema::{LIST_ITEM, PREDICTIONS, arrow_schema},
 };
 
@@ -36,12 +36,11 @@ pub(crate) fn check(record: &PredictionRecord) -> Result<(), Rejection> {
         return Err(Rejection::new("inputs_too_large", format!("inputs has over {MAX_INPUTS_BYTES} bytes")));
     }
     for (index, candidate) in record.candidates.iter().enumerate() {
-        let numbers = [candidate.prediction, candidate.fallback];
-        if !numbers.iter().chain(candidate.features.iter().flatten()).all(|number| number.is_finite()) {
-            return Err(Rejection::new(
-                "not_finite",
-                format!("candidates[{index}]: prediction, fallback and features must be finite numbers"),
-            ));
+        let CandidateRecord { prediction, fallback, last_shown, shown, lower, upper, .. } = candidate;
+        let optional = [last_shown, shown, lower, upper].into_iter().flatten();
+        let mut numbers = [prediction, fallback].into_iter().chain(optional).chain(candidate.features.iter().flatten());
+        if !numbers.all(|number| number.is_finite()) {
+            return Err(Rejection::new("not_finite", format!("candidates[{index}]: all numbers must be finite")));
         }
         if json(&candidate.inputs).len() > MAX_INPUTS_BYTES {
             return Err(Rejection::new(
@@ -124,6 +123,9 @@ fn batch(rows: &[Row<'_>]) -> Result<RecordBatch, ArchiveError> {
     }
     let doubles =
         |of: fn(&Row<'_>) -> f64| -> ArrayRef { Arc::new(Float64Array::from_iter_values(rows.iter().map(of))) };
+    let optional_doubles = |of: fn(&CandidateRecord) -> Option<f64>| -> ArrayRef {
+        Arc::new(rows.iter().map(|row| of(row.candidate)).collect::<Float64Array>())
+    };
     let durations = |of: fn(&Timings) -> u64| -> ArrayRef {
         Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| of(&row.record.timings) as i64)))
     };
@@ -163,6 +165,13 @@ fn batch(rows: &[Row<'_>]) -> Result<RecordBatch, ArchiveError> {
         durations(|timings| timings.transform_us),
         durations(|timings| timings.endpoint_us),
         durations(|timings| timings.total_us),
+        optional_text(rows, |row| row.record.ride_id.as_ref().map(domain::RideId::as_str)),
+        optional_text(rows, |row| row.record.assignment.randomised_unit.as_deref()),
+        optional_text(rows, |row| row.record.assignment.excluded.map(AssignmentExclusion::as_str)),
+        optional_doubles(|candidate| candidate.last_shown),
+        optional_doubles(|candidate| candidate.shown),
+        optional_doubles(|candidate| candidate.lower),
+        optional_doubles(|candidate| candidate.upper),
     ];
     Ok(RecordBatch::try_new(arrow_schema(PREDICTIONS), arrays)?)
 }
@@ -219,6 +228,16 @@ pub(crate) fn parse_tier(text: &str) -> Option<Tier> {
     Tier::ALL.into_iter().find(|tier| tier.as_str() == text)
 }
 
+pub(crate) fn parse_exclusion(
+    batch: &Batch,
+    row: usize,
+    column: &StringArray,
+) -> Result<Option<AssignmentExclusion>, ArchiveError> {
+    let Some(text) = optional(column, row) else { return Ok(None) };
+    let known = AssignmentExclusion::ALL.into_iter().find(|reason| reason.as_str() == text);
+    known.map(Some).ok_or_else(|| batch.invalid(row, "assignment_excluded", "unknown reason"))
+}
+
 /// The columns of one batch, found once.
 struct RowReader<'a> {
     batch: &'a Batch,
@@ -245,6 +264,13 @@ struct RowReader<'a> {
     inputs: &'a StringArray,
     candidate_inputs: &'a StringArray,
     durations: [&'a Int64Array; 3],
+    ride_id: &'a StringArray,
+    randomised_unit: &'a StringArray,
+    assignment_excluded: &'a StringArray,
+    last_shown: &'a Float64Array,
+    shown: &'a Float64Array,
+    lower: &'a Float64Array,
+    upper: &'a Float64Array,
 }
 
 impl<'a> RowReader<'a> {
@@ -278,6 +304,13 @@ impl<'a> RowReader<'a> {
                 batch.numbers::<Int64Type>("endpoint_us")?,
                 batch.numbers::<Int64Type>("total_us")?,
             ],
+            ride_id: batch.text("ride_id")?,
+            randomised_unit: batch.text("randomised_unit")?,
+            assignment_excluded: batch.text("assignment_excluded")?,
+            last_shown: batch.numbers::<Float64Type>("last_shown")?,
+            shown: batch.numbers::<Float64Type>("shown")?,
+            lower: batch.numbers::<Float64Type>("lower")?,
+            upper: batch.numbers::<Float64Type>("upper")?,
         })
     }
 
@@ -298,12 +331,15 @@ impl<'a> RowReader<'a> {
             release_id: self.release_id.value(row).parse().map_err(invalid("release_id"))?,
             spec_hash: self.spec_hash.value(row).to_owned(),
             unit_id: optional(self.unit_id, row).map(str::parse).transpose().map_err(invalid("unit_id"))?,
+            ride_id: optional(self.ride_id, row).map(str::parse).transpose().map_err(invalid("ride_id"))?,
             requested_at: self.requested_at.at(row)?,
             answered_at: self.answered_at.at(row)?,
             assignment: ArmAssignment {
                 experiment_id: optional(self.experiment_id, row).map(str::to_owned),
+                arm: self.arm.value(row).to_owned(),
                 probability: self.arm_probability.value(row),
-                ..ArmAssignment::only(self.arm.value(row))
+                randomised_unit: optional(self.randomised_unit, row).map(str::to_owned),
+                excluded: parse_exclusion(self.batch, row, self.assignment_excluded)?,
             },
             tier: parse_tier(self.tier.value(row)).ok_or_else(|| self.batch.invalid(row, "tier", "unknown tier"))?,
             tier_reason: optional(self.tier_reason, row).map(str::to_owned),
@@ -330,6 +366,10 @@ impl<'a> RowReader<'a> {
             features: features.iter().collect(),
             prediction: self.prediction.value(row),
             fallback: self.fallback.value(row),
+            last_shown: optional_number(self.last_shown, row),
+            shown: optional_number(self.shown, row),
+            lower: optional_number(self.lower, row),
+            upper: optional_number(self.upper, row),
         })
     }
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    ArmAssignment, CandidateRecord, MetricValue, OutcomeEvent, PredictionId, PredictionRecord, Tier, Timings,
+    ArmAssignment, AssignmentExclusion, CandidateRecord, MetricValue, OutcomeEvent, PredictionId, PredictionRecord,
+    Tier, Timings,
 };
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -29,6 +30,10 @@ pub(crate) fn prediction(seed: u32) -> PredictionRecord {
             features: vec![Some(number), None],
             prediction: number + f64::from(index),
             fallback: 300.0,
+            last_shown: Some(number + 60.0),
+            shown: Some(number + 30.0),
+            lower: Some(number - 60.0),
+            upper: Some(number + 90.0),
         })
         .collect();
     PredictionRecord {
@@ -37,9 +42,14 @@ pub(crate) fn prediction(seed: u32) -> PredictionRecord {
         release_id: "0123456789abcdef".repeat(4).parse().unwrap(),
         spec_hash: "s".to_owned(),
         unit_id: seed.is_multiple_of(2).then(|| "rider 1".parse().unwrap()),
+        ride_id: Some("ride 1".parse().unwrap()),
         requested_at: at(i64::from(seed)),
         answered_at: at(i64::from(seed) + 5),
-        assignment: ArmAssignment::only("a"),
+        assignment: ArmAssignment {
+            randomised_unit: Some("7|3600".to_owned()),
+            excluded: Some(AssignmentExclusion::CarryOver),
+            ..ArmAssignment::only("a")
+        },
         tier: Tier::Endpoint,
         tier_reason: None,
         endpoint: "e".to_owned(),
@@ -85,33 +95,56 @@ fn inputs() -> impl Strategy<Value = domain::Inputs> {
 
 fn candidate() -> impl Strategy<Value = CandidateRecord> {
     let features = prop::collection::vec(prop::option::of(finite()), 0..4);
-    ("[a-z東 ]{1,6}", inputs(), features, finite(), finite()).prop_map(
-        |(name, inputs, features, prediction, fallback)| CandidateRecord {
+    let promise = prop::array::uniform4(prop::option::of(finite()));
+    ("[a-z東 ]{1,6}", inputs(), features, finite(), finite(), promise).prop_map(
+        |(name, inputs, features, prediction, fallback, [last_shown, shown, lower, upper])| CandidateRecord {
             candidate_id: name.parse().unwrap(),
             inputs,
             features,
             prediction,
             fallback,
+            last_shown,
+            shown,
+            lower,
+            upper,
+        },
+    )
+}
+
+fn any_assignment() -> impl Strategy<Value = ArmAssignment> {
+    let optional = || prop::option::of(".{0,5}");
+    let excluded = prop::option::of(prop::sample::select(AssignmentExclusion::ALL.as_slice()));
+    (optional(), ".{0,5}", finite(), optional(), excluded).prop_map(
+        |(experiment_id, arm, probability, randomised_unit, excluded)| ArmAssignment {
+            experiment_id,
+            arm,
+            probability,
+            randomised_unit,
+            excluded,
         },
     )
 }
 
 fn any_prediction() -> impl Strategy<Value = PredictionRecord> {
-    let texts = (".{0,5}", prop::option::of(".{0,5}"), prop::option::of("[a-z]{1,5}"), finite());
+    let name = || prop::option::of("[a-z]{1,5}");
+    let texts = (".{0,5}", prop::option::of(".{0,5}"), name(), name(), any_assignment());
     let times = (0u32..12, -4_000_000_000_000_000i64..4_000_000_000_000_000, 0i64..3, any::<bool>());
     let timings = prop::array::uniform3(0..=(i64::MAX as u64));
     (times, texts, inputs(), prop::collection::vec(candidate(), 1..4), timings).prop_map(
-        |((seed, requested, answered, fallback), (text, optional, unit, probability), inputs, candidates, timings)| {
+        |(
+            (seed, requested, answered, fallback),
+            (text, optional, unit, ride, assignment),
+            inputs,
+            candidates,
+            timings,
+        )| {
             let [transform_us, endpoint_us, total_us] = timings;
             PredictionRecord {
                 requested_at: at(requested),
                 answered_at: at(answered),
                 unit_id: unit.map(|unit| unit.parse().unwrap()),
-                assignment: ArmAssignment {
-                    experiment_id: optional.clone(),
-                    probability,
-                    ..ArmAssignment::only(text.clone())
-                },
+                ride_id: ride.map(|ride| ride.parse().unwrap()),
+                assignment,
                 tier: if fallback { Tier::Fallback } else { Tier::Endpoint },
                 tier_reason: optional,
                 endpoint: text,

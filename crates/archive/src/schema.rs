@@ -1,7 +1,8 @@
 //! The archive's columns, one by one.
 //!
-//! The tables below are the contract with every other reader (Athena, DuckDB, Spark, pandas). Columns may be added at
-//! any time and readers ignore those they do not know; none may be removed or change its meaning. `SCHEMA.md` is
+//! The tables below are the contract with every other reader (Athena, DuckDB, Spark, pandas). Nullable columns may be
+//! added at any time: readers ignore those they do not know, and a file from before has NULLs in them. None may be removed
+//! or change its meaning. `SCHEMA.md` is
 //! [`markdown`]'s text, and a test keeps it so.
 
 use std::{fmt::Write, sync::Arc};
@@ -64,7 +65,7 @@ pub const PREDICTIONS: &[Column] = &[
     nullable("experiment_id", Text, "The experiment, where the release has one."),
     column("arm", Text, "The arm that was assigned."),
     column("arm_probability", Float64, "Probability with which that arm was assigned, 0 to 1."),
-    column("tier", Text, "Which tier answered: `endpoint` or `fallback`."),
+    column("tier", Text, "Which tier answered: `endpoint`, `second-endpoint` or `fallback`."),
     nullable("tier_reason", Text, "Reason code, where it was not the first tier."),
     column("endpoint", Text, "The SageMaker endpoint that was asked."),
     column("variant", Text, "The production variant that answered, or was asked where none did."),
@@ -76,6 +77,21 @@ pub const PREDICTIONS: &[Column] = &[
     column("transform_us", Int64, "Microseconds spent validating and transforming the inputs (whole request)."),
     column("endpoint_us", Int64, "Microseconds spent waiting for endpoints (whole request)."),
     column("total_us", Int64, "Microseconds from the invocation's arrival until the answer was known."),
+    nullable("ride_id", Text, "The ride that the request is a refresh of, where the caller named it."),
+    nullable(
+        "randomised_unit",
+        Text,
+        "What was randomised where that is not `unit_id`: `<zone>|<slot's beginning, s since 1970>`.",
+    ),
+    nullable("assignment_excluded", Text, "Why the row does not count in its experiment: `forced` or `carry-over`."),
+    nullable("last_shown", Float64, "What the rider had been shown before, as the request said it."),
+    nullable(
+        "shown",
+        Float64,
+        "What the promise's policy said to show. NULL where the release has none: then `prediction`.",
+    ),
+    nullable("lower", Float64, "Lower end of the promise's interval. NULL where the release has none."),
+    nullable("upper", Float64, "Upper end of the promise's interval. NULL where the release has none."),
 ];
 
 /// Outcomes: one row per event, sorted by `prediction_id`, then `observed_at`, then `event_digest`.
@@ -136,7 +152,7 @@ pub(crate) fn arrow_schema(columns: &[Column]) -> SchemaRef {
 pub fn markdown() -> String {
     let mut text = "# The archive's columns\n\nGenerated from `src/schema.rs`; `cargo test -p archive` says when it is stale, and\n\
         `UPDATE_SCHEMA=1 cargo test -p archive` writes it anew. Partition columns (`model`, `dt`, `hour`) are in the path only.\n\
-        All times are UTC. Columns may be added; none is removed or changes its meaning.\n"
+        All times are UTC. Nullable columns may be added; a file from before has NULLs in them. None is removed or changes its meaning.\n"
         .to_owned();
     let tables = [
         ("Predictions", "One row per candidate, sorted by `prediction_id`, `candidate_index`.", PREDICTIONS),

@@ -20,7 +20,7 @@ mod time;
 
 pub use error::DomainError;
 pub use hour::Hour;
-pub use names::{CandidateId, ModelName, UnitId};
+pub use names::{CandidateId, ModelName, RideId, UnitId};
 pub use outcome::{MetricValue, OutcomeEvent, OutcomeState};
 pub use prediction_id::PredictionId;
 pub use problem::{Problem, ProblemField};

@@ -81,6 +81,14 @@ name!(
     |text| (1..=128).contains(&text.len()) && !text.chars().any(char::is_control)
 );
 
+name!(
+    /// One ride: what several requests of one rider, refreshed until the car is there, have in common.
+    RideId,
+    "ride id",
+    "1 to 128 characters, no control characters",
+    |text| (1..=128).contains(&text.len()) && !text.chars().any(char::is_control)
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;

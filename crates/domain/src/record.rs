@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{CandidateId, Hour, Inputs, ModelName, PredictionId, ReleaseId, UnitId};
+use crate::{CandidateId, Hour, Inputs, ModelName, PredictionId, ReleaseId, RideId, UnitId};
 
 /// Which tier answered a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -58,6 +58,9 @@ pub enum AssignmentExclusion {
 }
 
 impl AssignmentExclusion {
+    /// All reasons.
+    pub const ALL: [Self; 2] = [Self::Forced, Self::CarryOver];
+
     /// The name in records and tables.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -100,6 +103,9 @@ pub struct PredictionRecord {
     /// The unit that experiments randomise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit_id: Option<UnitId>,
+    /// The ride that the request is a refresh of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ride_id: Option<RideId>,
     /// Event time, UTC.
     pub requested_at: Timestamp,
     /// The function's own clock when the answer was known, UTC.
@@ -145,4 +151,16 @@ pub struct CandidateRecord {
     pub prediction: f64,
     /// What the fallback expression says, whichever tier answered: the naive model to beat.
     pub fallback: f64,
+    /// What the rider had been shown before, as the request said it: what a damped `shown` started from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_shown: Option<f64>,
+    /// What the promise's policy says to show, where the release has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown: Option<f64>,
+    /// The lower end of the interval, where the release has a promise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lower: Option<f64>,
+    /// The upper end of the interval, where the release has a promise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upper: Option<f64>,
 }

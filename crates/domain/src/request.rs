@@ -3,7 +3,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{CandidateId, ModelName, PredictionId, ProblemField, UnitId};
+use crate::{CandidateId, ModelName, PredictionId, ProblemField, RideId, UnitId};
 
 /// Raw inputs by name, as they came: JSON scalars. The feature spec says which are known, of which type and range.
 pub type Inputs = serde_json::Map<String, serde_json::Value>;
@@ -21,6 +21,9 @@ pub struct PredictionRequest {
     /// What experiments randomise (the rider). The prediction id where absent: each request is then its own unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit_id: Option<UnitId>,
+    /// The ride that this is a refresh of: requests of one ride are shown steadily.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ride_id: Option<RideId>,
     /// Event time, UTC. The id's time where only the id is given, else now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_at: Option<Timestamp>,
@@ -40,15 +43,18 @@ pub struct PredictionRequest {
 pub struct Candidate {
     /// The caller's name for it, unique within the request.
     pub candidate_id: CandidateId,
+    /// What the rider was shown last for this candidate, in the prediction's unit: the promise's policy may damp changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_shown: Option<f64>,
     /// Inputs of this candidate alone.
     #[serde(default)]
     pub inputs: Inputs,
 }
 
 impl Candidate {
-    /// A candidate of this name, with these inputs.
+    /// A candidate that nothing was shown for yet.
     pub fn new(candidate_id: CandidateId, inputs: Inputs) -> Self {
-        Self { candidate_id, inputs }
+        Self { candidate_id, last_shown: None, inputs }
     }
 }
 

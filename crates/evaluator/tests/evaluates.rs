@@ -37,6 +37,7 @@ fn record(minute: i64) -> PredictionRecord {
         release_id: "0".repeat(64).parse().unwrap(),
         spec_hash: "0".repeat(64),
         unit_id: None,
+        ride_id: None,
         requested_at,
         answered_at: requested_at,
         assignment: ArmAssignment::only("only"),
@@ -52,6 +53,10 @@ fn record(minute: i64) -> PredictionRecord {
             features: vec![Some(1.0)],
             prediction: 100.0,
             fallback: 160.0,
+            last_shown: None,
+            shown: None,
+            lower: None,
+            upper: None,
         }],
         timings: Timings::default(),
     }

@@ -87,6 +87,9 @@ impl Plan {
                     "properties": {
                         "candidate_id": {"type": "string"},
                         "value": {"type": "number", "description": "The prediction."},
+                        "shown": {"type": "number", "description": "What the promise's policy says to show."},
+                        "lower": {"type": "number", "description": "The lower end of the interval."},
+                        "upper": {"type": "number", "description": "The upper end of the interval."},
                     },
                 }},
                 "timings": {"type": "object", "description": "Microseconds.", "additionalProperties": {

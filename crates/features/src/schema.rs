@@ -35,6 +35,10 @@ impl Plan {
             "required": if own_needed { json!(["candidate_id", "inputs"]) } else { json!(["candidate_id"]) },
             "properties": {
                 "candidate_id": name("The caller's name for the candidate, unique within the request.", false),
+                "last_shown": {
+                    "description": "What the rider was shown last for this candidate, in the prediction's unit.",
+                    "type": ["number", "null"],
+                },
                 "inputs": own,
             },
         });
@@ -59,6 +63,7 @@ impl Plan {
                     "pattern": MODEL_PATTERN,
                 },
                 "unit_id": name("What experiments randomise. The prediction id where absent.", true),
+                "ride_id": name("The ride that this is a refresh of.", true),
                 "requested_at": {
                     "description": "Event time. The id's time where only the id is given, else now.",
                     "type": ["string", "null"],

@@ -122,6 +122,10 @@ where
                     features: features.row(row).collect(),
                     prediction: features.fallback()[row],
                     fallback: features.fallback()[row],
+                    last_shown: candidate.last_shown,
+                    shown: None,
+                    lower: None,
+                    upper: None,
                 })
                 .collect();
             (endpoint_rows::to_csv(features), candidates)
@@ -202,6 +206,7 @@ fn unanswered_record(
         release_id: active.id.clone(),
         spec_hash: release.spec.hash.clone(),
         unit_id: resolved.request.unit_id.clone(),
+        ride_id: resolved.request.ride_id.clone(),
         requested_at: resolved.requested_at,
         answered_at: resolved.requested_at,
         assignment,

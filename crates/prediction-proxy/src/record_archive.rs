@@ -97,7 +97,11 @@ fn is_same_request(a: &PredictionRecord, b: &PredictionRecord) -> bool {
     let candidates = |record: &PredictionRecord| -> Vec<_> {
         record.candidates.iter().map(|candidate| (candidate.candidate_id.clone(), candidate.inputs.clone())).collect()
     };
-    a.unit_id == b.unit_id && a.requested_at == b.requested_at && a.inputs == b.inputs && candidates(a) == candidates(b)
+    a.unit_id == b.unit_id
+        && a.ride_id == b.ride_id
+        && a.requested_at == b.requested_at
+        && a.inputs == b.inputs
+        && candidates(a) == candidates(b)
 }
 
 fn lose_to_log(record: PredictionRecord, reason: &str) -> Archived {

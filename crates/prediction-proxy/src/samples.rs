@@ -11,6 +11,7 @@ pub(crate) fn record() -> PredictionRecord {
         release_id: "0".repeat(64).parse().unwrap(),
         spec_hash: String::new(),
         unit_id: None,
+        ride_id: None,
         requested_at: at,
         answered_at: at,
         assignment: ArmAssignment::only("a"),
@@ -26,6 +27,10 @@ pub(crate) fn record() -> PredictionRecord {
             features: vec![None],
             prediction: 1.5,
             fallback: 2.5,
+            last_shown: None,
+            shown: None,
+            lower: None,
+            upper: None,
         }],
         timings: Timings::default(),
     }

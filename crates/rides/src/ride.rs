@@ -121,6 +121,7 @@ impl Ride {
             prediction_id: Some(self.prediction_id),
             model: None,
             unit_id: Some(self.rider_id.clone()),
+            ride_id: None,
             requested_at: Some(self.requested_at),
             deadline_ms: None,
             inputs: self.inputs(),

@@ -142,6 +142,7 @@ pub(crate) fn prediction(seed: u32) -> PredictionRecord {
         release_id: "0123456789abcdef".repeat(4).parse().unwrap(),
         spec_hash: "s".to_owned(),
         unit_id: None,
+        ride_id: None,
         requested_at: at,
         answered_at: at,
         assignment: ArmAssignment::only("a"),
@@ -158,6 +159,10 @@ pub(crate) fn prediction(seed: u32) -> PredictionRecord {
                 features: vec![Some(f64::from(seed)), None],
                 prediction: f64::from(seed) / 3.0,
                 fallback: 300.0,
+                last_shown: None,
+                shown: None,
+                lower: None,
+                upper: None,
             })
             .collect(),
         timings: Timings::default(),
