@@ -45,7 +45,7 @@ pub(crate) async fn publish<S: GetObject + PutObject>(
         None => (None, PutCondition::IfAbsent),
         Some(object) => (Some(in_force(&release.model, &object.bytes)?), PutCondition::IfMatch(object.etag)),
     };
-    let pointer = ReleasePointer { release_id: id.clone(), previous, moved_at: now };
+    let pointer = ReleasePointer::new(id.clone(), previous, now);
     let bytes = serde_json::to_vec_pretty(&pointer).unwrap_or_default();
     match lake.put_object(&key, bytes.into(), condition).await? {
         PutOutcome::Stored(_) => Ok(id),

@@ -6,6 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::sagemaker_control::ControlError;
+
 /// One call of an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invocation {
@@ -109,4 +111,43 @@ impl InvokeErrorKind {
 pub trait InvokeEndpoint: Send + Sync {
     /// One call, without retries: whether another try can help is the proxy's decision.
     async fn invoke_endpoint(&self, invocation: Invocation) -> Result<Answer, InvokeError>;
+}
+
+/// An endpoint, as its control plane describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointDescription {
+    /// `InService`, `Updating`, `Failed` and so on.
+    pub status: String,
+    /// The production variants that it has now.
+    pub variants: Vec<ProductionVariant>,
+}
+
+impl EndpointDescription {
+    /// Whether it answers: also while it is being updated the variants of before serve.
+    pub fn is_serving(&self) -> bool {
+        matches!(self.status.as_str(), "InService" | "Updating" | "SystemUpdating" | "RollingBack")
+    }
+
+    /// The variant of this name.
+    pub fn variant(&self, name: &str) -> Option<&ProductionVariant> {
+        self.variants.iter().find(|variant| variant.name == name)
+    }
+}
+
+/// One production variant of an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProductionVariant {
+    /// Its name.
+    pub name: String,
+    /// The model behind it. `None` where it has none of its own (inference components).
+    pub model: Option<String>,
+    /// Whether it is serverless: its calls have a lower size limit.
+    pub is_serverless: bool,
+}
+
+/// Describes an endpoint.
+#[async_trait]
+pub trait DescribeEndpoint: Send + Sync {
+    /// The endpoint of this name; `None` where there is none.
+    async fn describe_endpoint(&self, endpoint: &str) -> Result<Option<EndpointDescription>, ControlError>;
 }

@@ -17,3 +17,4 @@ pub mod s3;
 pub mod s3_event;
 pub mod sagemaker;
 pub mod sagemaker_control;
+mod sagemaker_endpoint;

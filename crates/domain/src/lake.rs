@@ -9,6 +9,7 @@
 //! archive/outcomes/dt=…/hour=…/part-00.parquet
 //! quarantine/<landing key>/<offset>.json                                   one per bad line
 //! releases/<model>/<release id>.json  releases/<model>/current.json        immutable; the pointer
+//! releases/<model>/history/<moved at>-<release id>.json                    the pointer as it was, once per move
 //! raw/<model>/…                                                            raw training rows: Parquet, CSV, JSON lines
 //! datasets/<model>/features/<spec hash>/<format>/<digest>.<format>         training view of one raw object, label first
 //! datasets/<model>/rejects/<spec hash>/<digest>.jsonl                      its rows that were left out, with reasons
@@ -26,7 +27,7 @@
 
 use std::fmt;
 
-use crate::{DomainError, Hour, ModelName, PredictionId, ReleaseId, digest::sha256_hex};
+use crate::{DomainError, Hour, ModelName, PredictionId, ReleaseId, ReleasePointer, digest::sha256_hex};
 
 /// What the proxy and the intake write, and what the archiver's trigger is bound to.
 pub const LANDING: &str = "landing/";
@@ -178,6 +179,27 @@ pub fn release_pointer(model: &ModelName) -> String {
     format!("releases/{model}/current.json")
 }
 
+/// All releases of a model, its pointer and their history.
+pub fn release_prefix(model: &ModelName) -> String {
+    format!("releases/{model}/")
+}
+
+/// The id of a release document, or `None` where the key is not one of `model`'s.
+pub fn release_id_of_key(model: &ModelName, key: &str) -> Option<ReleaseId> {
+    key.strip_prefix(&release_prefix(model))?.strip_suffix(".json")?.parse().ok()
+}
+
+/// The pointer as it was after one move, kept for good. In key order they are in order of time.
+pub fn release_move(model: &ModelName, pointer: &ReleasePointer) -> String {
+    let moved_at = pointer.moved_at.strftime("%Y%m%dT%H%M%S.%6fZ");
+    format!("{}{moved_at}-{}.json", release_history_prefix(model), pointer.release_id)
+}
+
+/// All moves of a model's pointer.
+pub fn release_history_prefix(model: &ModelName) -> String {
+    format!("{}history/", release_prefix(model))
+}
+
 /// Raw training rows, and what the batch transform's trigger is bound to. It is apart from what the transform writes, so
 /// that no output starts another transform.
 pub const RAW: &str = "raw/";
@@ -296,6 +318,19 @@ mod tests {
         let view = feature_view(&model(), "h", "csv", &digest);
         assert_eq!(view, format!("datasets/pickup-eta/features/h/csv/{digest}.csv"));
         assert!(raw_model(&view).is_err(), "an output is no input");
+    }
+
+    #[test]
+    fn release_keys_tell_their_id_and_moves_are_in_order() {
+        let id: ReleaseId = "a".repeat(64).parse().unwrap();
+        assert_eq!(release_id_of_key(&model(), &release(&model(), &id)), Some(id.clone()));
+        let moved = |at: &str| release_move(&model(), &ReleasePointer::new(id.clone(), None, at.parse().unwrap()));
+        let key = moved("2026-01-31T07:08:09.000001Z");
+        assert_eq!(key, format!("releases/pickup-eta/history/20260131T070809.000001Z-{id}.json"));
+        assert!(key < moved("2026-01-31T07:08:09.1Z"));
+        for key in [release_pointer(&model()), key, "releases/other/x.json".to_owned()] {
+            assert_eq!(release_id_of_key(&model(), &key), None, "{key}");
+        }
     }
 
     #[test]

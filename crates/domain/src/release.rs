@@ -1,5 +1,6 @@
 mod calling;
 mod experiment;
+mod pointer;
 mod promise;
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     calling::{BreakerPolicy, EndpointCalling, MAX_CALL_BYTES, MAX_SERVERLESS_CALL_BYTES, RowFormat},
     experiment::{ExperimentPlan, NamespacePart, Randomisation},
+    pointer::{PointerMove, ReleasePointer},
     promise::{Damping, PromisePolicy, ResidualQuantile},
 };
 use crate::{DomainError, ModelName, digest::sha256_hex};
@@ -187,10 +189,14 @@ impl Release {
             ("experiment.forced", experiment.is_some_and(|experiment| !experiment.forced.is_empty())),
             ("experiment.randomise", experiment.is_some_and(|experiment| experiment.randomise != Randomisation::Unit)),
         ];
-        match not_served.iter().find(|(_, is_asked_for)| *is_asked_for) {
-            Some((field, _)) => Err(DomainError::InvalidRelease(format!("`{field}` is not served yet; leave it out"))),
-            None => Ok(()),
+        let asked_for =
+            not_served.iter().filter(|(_, is_asked_for)| *is_asked_for).map(|(field, _)| format!("`{field}`"));
+        let asked_for: Vec<String> = asked_for.collect();
+        if asked_for.is_empty() {
+            return Ok(());
         }
+        let verb = if asked_for.len() == 1 { "is" } else { "are" };
+        Err(DomainError::InvalidRelease(format!("{} {verb} not served yet; leave it out", asked_for.join(", "))))
     }
 
     /// Checks what the types do not.
@@ -232,19 +238,6 @@ impl Release {
         }
         Ok(())
     }
-}
-
-/// The one mutable object of a model's releases: which is in force. Moved by compare-and-swap.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ReleasePointer {
-    /// The release in force.
-    pub release_id: ReleaseId,
-    /// The one before, to roll back to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub previous: Option<ReleaseId>,
-    /// When the pointer was moved, UTC.
-    pub moved_at: Timestamp,
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ async fn releases() -> ReleaseCache<MemoryStore, Transformer> {
         Limits { max_candidates: 3, default_deadline_ms: 400 },
     );
     let id = release.id().unwrap();
-    let pointer = ReleasePointer { release_id: id.clone(), previous: None, moved_at: release.created_at };
+    let pointer = ReleasePointer::new(id.clone(), None, release.created_at);
     let pointer = serde_json::to_vec(&pointer).unwrap().into();
     store.put_object(&lake::release(&model(), &id), release.to_bytes().into(), PutCondition::Always).await.unwrap();
     store.put_object(&lake::release_pointer(&model()), pointer, PutCondition::Always).await.unwrap();

@@ -54,7 +54,7 @@ async fn publish(store: &MemoryStore) {
         Limits { max_candidates: 3, default_deadline_ms: 400 },
     );
     let id = release.id().unwrap();
-    let pointer = ReleasePointer { release_id: id.clone(), previous: None, moved_at: release.created_at };
+    let pointer = ReleasePointer::new(id.clone(), None, release.created_at);
     let pointer = serde_json::to_vec(&pointer).unwrap();
     put(store, &lake::release(&model(), &id), release.to_bytes()).await;
     put(store, &lake::release_pointer(&model()), pointer).await;

@@ -110,7 +110,7 @@ async fn publish(lake: &Lake) {
         )
     };
     let id = release.id().unwrap();
-    let pointer = ReleasePointer { release_id: id.clone(), previous: None, moved_at: release.created_at };
+    let pointer = ReleasePointer::new(id.clone(), None, release.created_at);
     let put = async |key: String, bytes: Vec<u8>| {
         lake.store.put_object(&key, bytes.into(), PutCondition::Always).await.unwrap()
     };

@@ -1,0 +1,348 @@
+//! What must hold before a release is put in force, each check by its name.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use cloud::{
+    endpoint::{DescribeEndpoint, EndpointDescription, Invocation, InvokeEndpoint},
+    sagemaker_control::ControlError,
+};
+use domain::{Arm, MAX_SERVERLESS_CALL_BYTES, Release, ReleaseId};
+use features::Transformer;
+use futures::future::join_all;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::{ReleasesError, probe};
+
+/// How long an endpoint may take to answer a probe. Longer than any deadline: a serverless endpoint may have to start.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A number's bytes in a row, its separator included: seventeen digits, sign, point, exponent.
+const BYTES_PER_CELL: usize = 25;
+
+/// The checks, in the order in which they are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Check {
+    /// The document agrees with itself.
+    Document,
+    /// All that it asks for is served.
+    Served,
+    /// The feature spec compiles, and its hash is the one that the document names.
+    Spec,
+    /// The endpoint exists and is in service.
+    Endpoint,
+    /// It has the production variant.
+    Variant,
+    /// The variant answers a row that the spec makes.
+    Probe,
+    /// The answer is one finite number for one row.
+    Arity,
+    /// As many candidates as a request may have fit one call.
+    CallSize,
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Document => "document",
+            Self::Served => "served",
+            Self::Spec => "spec",
+            Self::Endpoint => "endpoint",
+            Self::Variant => "variant",
+            Self::Probe => "probe",
+            Self::Arity => "arity",
+            Self::CallSize => "call-size",
+        })
+    }
+}
+
+/// What a check came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It holds.
+    Passed,
+    /// It does not.
+    Failed,
+    /// It could not be made, because one before it failed.
+    NotRun,
+}
+
+/// One check, made of one thing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CheckResult {
+    /// Which.
+    pub check: Check,
+    /// Of what: the release, an endpoint, an arm's `endpoint/variant`.
+    pub subject: String,
+    /// What it came to.
+    pub outcome: Outcome,
+    /// What was found, in words.
+    pub detail: String,
+}
+
+/// All checks of one release.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct CheckReport {
+    /// In the order in which they were made.
+    pub checks: Vec<CheckResult>,
+}
+
+impl CheckReport {
+    /// Those that failed.
+    pub fn failures(&self) -> impl Iterator<Item = &CheckResult> {
+        self.checks.iter().filter(|check| check.outcome == Outcome::Failed)
+    }
+
+    /// Whether the release can be put in force.
+    pub fn is_passed(&self) -> bool {
+        self.failures().next().is_none()
+    }
+
+    fn add(&mut self, check: Check, subject: &str, result: Result<String, String>) {
+        let (outcome, detail) = match result {
+            Ok(detail) => (Outcome::Passed, detail),
+            Err(detail) => (Outcome::Failed, detail),
+        };
+        self.checks.push(CheckResult { check, subject: subject.to_owned(), outcome, detail });
+    }
+
+    fn not_run(&mut self, check: Check, subject: &str, because: impl fmt::Display) {
+        let detail = format!("not made: {because}");
+        self.checks.push(CheckResult { check, subject: subject.to_owned(), outcome: Outcome::NotRun, detail });
+    }
+}
+
+/// A release and what its checks came to.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// The release.
+    pub release: Release,
+    /// Its id.
+    pub id: ReleaseId,
+    /// The checks.
+    pub report: CheckReport,
+}
+
+/// A release whose checks all passed.
+#[derive(Debug, Clone)]
+pub struct ServableRelease {
+    release: Release,
+    id: ReleaseId,
+}
+
+impl ServableRelease {
+    /// The release.
+    pub fn release(&self) -> &Release {
+        &self.release
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &ReleaseId {
+        &self.id
+    }
+
+    #[cfg(test)]
+    pub(crate) fn unchecked(release: Release) -> Self {
+        let id = release.id().unwrap();
+        Self { release, id }
+    }
+}
+
+impl Checked {
+    /// The release as one that can be put in force.
+    ///
+    /// # Errors
+    /// [`ReleasesError::ChecksFailed`] with all checks, where one failed.
+    pub fn servable(self) -> Result<ServableRelease, ReleasesError> {
+        if self.report.is_passed() {
+            Ok(ServableRelease { release: self.release, id: self.id })
+        } else {
+            Err(ReleasesError::ChecksFailed(self.report))
+        }
+    }
+}
+
+/// The endpoints' two sides.
+#[derive(Clone, Copy)]
+pub struct Endpoints<'a> {
+    /// What there is.
+    pub describe: &'a dyn DescribeEndpoint,
+    /// What it answers.
+    pub invoke: &'a dyn InvokeEndpoint,
+}
+
+impl fmt::Debug for Endpoints<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoints").finish_non_exhaustive()
+    }
+}
+
+/// Makes all checks of `release`, also where some fail. Each variant is asked once, with one row.
+///
+/// # Errors
+/// The document cannot be written; what is wrong with it is told in the report.
+pub async fn check(endpoints: Endpoints<'_>, release: Release, now: Timestamp) -> Result<Checked, ReleasesError> {
+    let id = release.id()?;
+    let mut report = CheckReport::default();
+    let told = |result: Result<(), domain::DomainError>, good: &str| {
+        result.map(|()| good.to_owned()).map_err(|error| error.to_string())
+    };
+    report.add(Check::Document, "release", told(release.validate(), "it agrees with itself"));
+    report.add(Check::Served, "release", told(release.check_served(), "all that it asks for is served"));
+    let transformer = match Transformer::of_release(&release) {
+        Ok(transformer) => {
+            let columns = transformer.plan().output_names().len();
+            report.add(Check::Spec, "release", Ok(format!("it compiles to {columns} columns, {}", release.spec.hash)));
+            Some(transformer)
+        }
+        Err(problem) => {
+            report.add(Check::Spec, "release", Err(problem));
+            None
+        }
+    };
+    let row = transformer.as_ref().map(|transformer| probe::csv_row(transformer, now));
+    let described = describe(endpoints.describe, &release, &mut report).await;
+    let probed = arms(&release).into_iter().map(async |(role, arm)| {
+        let endpoint = described.get(arm.endpoint.as_str()).and_then(Option::as_ref);
+        check_arm(endpoints.invoke, &release, &id, role, arm, endpoint, row.as_ref()).await
+    });
+    for checks in join_all(probed).await {
+        report.checks.extend(checks.checks);
+    }
+    Ok(Checked { release, id, report })
+}
+
+/// All that a release may ask, by what they are in it.
+fn arms(release: &Release) -> Vec<(&'static str, &Arm)> {
+    let of = |role, arms| std::iter::repeat(role).zip::<std::slice::Iter<'_, Arm>>(arms);
+    of("arm", release.arms.iter())
+        .chain(release.second.iter().map(|second| ("second", second)))
+        .chain(of("shadow", release.shadows.iter()))
+        .collect()
+}
+
+async fn describe<'a>(
+    endpoints: &dyn DescribeEndpoint,
+    release: &'a Release,
+    report: &mut CheckReport,
+) -> BTreeMap<&'a str, Option<EndpointDescription>> {
+    let mut names: Vec<&str> = arms(release).into_iter().map(|(_, arm)| arm.endpoint.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let described = join_all(names.iter().map(|name| endpoints.describe_endpoint(name))).await;
+    let mut found = BTreeMap::new();
+    for (name, description) in names.into_iter().zip(described) {
+        let result = in_service(name, &description);
+        let is_usable = result.is_ok();
+        report.add(Check::Endpoint, name, result);
+        found.insert(name, description.ok().flatten().filter(|_| is_usable));
+    }
+    found
+}
+
+fn in_service(name: &str, description: &Result<Option<EndpointDescription>, ControlError>) -> Result<String, String> {
+    match description {
+        Ok(Some(description)) if description.is_serving() => Ok(format!("it is {}", description.status)),
+        Ok(Some(description)) => Err(format!("it is {}, not in service", description.status)),
+        Ok(None) => Err(format!("there is no endpoint `{name}` in this account and region")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+async fn check_arm(
+    endpoints: &dyn InvokeEndpoint,
+    release: &Release,
+    id: &ReleaseId,
+    role: &str,
+    arm: &Arm,
+    endpoint: Option<&EndpointDescription>,
+    row: Option<&Result<String, String>>,
+) -> CheckReport {
+    let mut report = CheckReport::default();
+    let subject = format!("{role} {} ({}/{})", arm.name, arm.endpoint, arm.variant);
+    let variant = endpoint.and_then(|endpoint| endpoint.variant(&arm.variant));
+    match (endpoint, variant) {
+        (None, _) => report.not_run(Check::Variant, &subject, "the endpoint is not in service"),
+        (Some(_), Some(variant)) => {
+            let model = variant.model.as_deref().unwrap_or("no model of its own");
+            report.add(Check::Variant, &subject, Ok(format!("it serves {model}")));
+        }
+        (Some(endpoint), None) => {
+            let names: Vec<&str> = endpoint.variants.iter().map(|variant| variant.name.as_str()).collect();
+            report.add(Check::Variant, &subject, Err(format!("the endpoint has only: {}", names.join(", "))));
+        }
+    }
+    let checks = [Check::Probe, Check::Arity, Check::CallSize];
+    match row {
+        None => checks.map(|check| report.not_run(check, &subject, "the spec does not compile")),
+        Some(Err(problem)) => checks.map(|check| report.not_run(check, &subject, problem)),
+        Some(Ok(row)) => {
+            if variant.is_some() {
+                ask(endpoints, id, arm, row, &subject, &mut report).await;
+            } else {
+                report.not_run(Check::Probe, &subject, "there is no such variant to ask");
+                report.not_run(Check::Arity, &subject, "there is no such variant to ask");
+            }
+            let is_serverless = variant.is_some_and(|variant| variant.is_serverless);
+            report.add(Check::CallSize, &subject, call_size(release, row, is_serverless));
+            [(), (), ()]
+        }
+    };
+    report
+}
+
+async fn ask(
+    endpoints: &dyn InvokeEndpoint,
+    id: &ReleaseId,
+    arm: &Arm,
+    row: &str,
+    subject: &str,
+    report: &mut CheckReport,
+) {
+    let invocation = Invocation {
+        endpoint: arm.endpoint.clone(),
+        variant: arm.variant.clone(),
+        inference_id: format!("release-probe-{}", &id.as_str()[..12]),
+        content_type: "text/csv",
+        accept: "text/csv",
+        body: row.to_owned().into(),
+        timeout: PROBE_TIMEOUT,
+    };
+    let answer = match endpoints.invoke_endpoint(invocation).await {
+        Err(error) => Err(error.to_string()),
+        Ok(answer) => match &answer.invoked_variant {
+            Some(other) if *other != arm.variant => Err(format!("variant `{other}` answered instead")),
+            _ => Ok(answer),
+        },
+    };
+    match answer {
+        Err(problem) => {
+            report.add(Check::Probe, subject, Err(format!("{problem}; asked with: {}", row.trim_end())));
+            report.not_run(Check::Arity, subject, "there is no answer to look at");
+        }
+        Ok(answer) => {
+            report.add(Check::Probe, subject, Ok("it answers a row of the spec".to_owned()));
+            let arity = match probe::numbers(&answer.body).as_deref() {
+                Ok([number]) => Ok(format!("one number for one row: {number}")),
+                Ok(numbers) => Err(format!("{} numbers for one row; there must be one", numbers.len())),
+                Err(problem) => Err(problem.clone()),
+            };
+            report.add(Check::Arity, subject, arity);
+        }
+    }
+}
+
+/// The most bytes of one call's body against the limit that holds for the endpoint.
+fn call_size(release: &Release, row: &str, is_serverless: bool) -> Result<String, String> {
+    let cells = row.matches(',').count() + 1;
+    let row_bytes = row.len().max(cells * BYTES_PER_CELL);
+    let (rows, limit) = (release.limits.max_candidates, release.calling.max_body_bytes);
+    let limit = if is_serverless { limit.min(MAX_SERVERLESS_CALL_BYTES) } else { limit };
+    let bytes = rows.saturating_mul(row_bytes);
+    let told = format!("{rows} candidates of up to {row_bytes} bytes are {bytes} bytes of {limit}");
+    if bytes <= limit { Ok(told) } else { Err(format!("{told}; at most {} candidates fit", limit / row_bytes)) }
+}
+
+#[cfg(test)]
+mod tests;
