@@ -342,3 +342,93 @@ fn a_spec_is_checked_compared_and_run_over_files() {
     let rejects = fs::read_to_string(directory.path().join("features/rejects.jsonl")).unwrap();
     assert!(rejects.contains("rider_lat") && rejects.lines().count() == 1, "{rejects}");
 }
+
+/// A `mannen release` beside a running cloud: exit code, standard output.
+fn release(directory: &Path, arguments: &[&str]) -> (i32, String) {
+    let output = mannen(directory).env("USER", "mai").arg("release").args(arguments).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    (output.status.code().unwrap(), format!("{}{told}", String::from_utf8_lossy(&output.stdout)))
+}
+
+/// The first JSON value that it prints.
+fn release_json(directory: &Path, arguments: &[&str]) -> (i32, Value) {
+    let (code, text) = release(directory, &[arguments, &["--json"]].concat());
+    let value = text.lines().next().and_then(|line| serde_json::from_str(line).ok());
+    (code, value.unwrap_or_else(|| panic!("{code}: {text}")))
+}
+
+/// The reference model's folder with another release.toml.
+fn model_folder(folder: &Path, edit: impl Fn(String) -> String) -> String {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/pickup-eta");
+    fs::create_dir_all(folder).unwrap();
+    for name in ["features.toml", "training.toml", "release.toml"] {
+        let text = fs::read_to_string(model.join(name)).unwrap();
+        fs::write(folder.join(name), if name == "release.toml" { edit(text) } else { text }).unwrap();
+    }
+    folder.to_string_lossy().into_owned()
+}
+
+#[test]
+fn releases_are_planned_published_listed_compared_rolled_back_and_watched() {
+    let mut up = Up::start(&["--training-rides", "500"]);
+    let directory = up.directory.path();
+    // The folder as it is: nothing would change, and every check passes.
+    let (code, plan) = release_json(directory, &["plan"]);
+    assert_eq!((code, &plan["diff"]["fields"]), (0, &json!([])), "{plan}");
+    let checks = plan["checks"]["checks"].as_array().unwrap();
+    assert!(checks.len() > 8 && checks.iter().all(|check| check["outcome"] == "passed"), "{plan}");
+    let (code, same) = release_json(directory, &["publish"]);
+    assert_eq!((code, &same["changed"]), (0, &json!(false)));
+    let first = same["release_id"].as_str().unwrap().to_owned();
+
+    // What cannot be served is not published.
+    let broken = model_folder(&directory.join("broken"), |text| {
+        text.replace("endpoint = \"pickup-eta\"", "endpoint = \"nowhere\"")
+    });
+    let (code, told) = release(directory, &["plan", "--model", &broken]);
+    assert!(
+        code == 1 && told.contains("there is no endpoint `nowhere`") && told.contains("1 check(s) failed"),
+        "{told}"
+    );
+    let (code, told) = release(directory, &["publish", "--model", &broken]);
+    assert!(code == 1 && told.contains("nothing was published"), "{told}");
+    assert_eq!(release_json(directory, &["list"]).1.as_array().unwrap().len(), 1);
+
+    let mut watching =
+        mannen(directory).args(["release", "watch", "--json", "--every", "1"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!(next()["release_id"], first);
+
+    let shorter = model_folder(&directory.join("shorter"), |text| text.replace("= 500", "= 250"));
+    let (code, moved) =
+        release_json(directory, &["publish", "--model", &shorter, "--why", "shorter", "--expect", &first[..8]]);
+    assert_eq!((code, &moved["previous"], &moved["author"]), (0, &json!(first), &json!("mai")), "{moved}");
+    let second = moved["release_id"].as_str().unwrap().to_owned();
+    assert_eq!(next()["release_id"], second);
+    let (code, told) = release(directory, &["publish", "--expect", &first[..8]]);
+    assert!(code == 1 && told.contains("is in force, not"), "{told}");
+    let (code, told) = release(directory, &["diff"]);
+    assert!(code == 1 && told.contains("~ limits.default_deadline_ms: 500 -> 250"), "{told}");
+    let (code, told) = release(directory, &["diff", &first, &first[..6]]);
+    assert!(code == 0 && told.contains("no difference"), "{told}");
+
+    let (code, moved) = release_json(directory, &["rollback", "--why", "late answers"]);
+    assert_eq!((code, &moved["release_id"], &moved["how"]), (0, &json!(first), &json!("rollback")), "{moved}");
+    assert_eq!(next()["reason"], "late answers");
+    assert_eq!(release_json(directory, &["show"]).1["id"], first);
+    assert!(release(directory, &["show", &second[..6], "--spec"]).1.contains("great_circle_m"));
+    let status = Command::new("kill").args(["-INT", &watching.id().to_string()]).status().unwrap();
+    assert!(status.success() && watching.wait().unwrap().success());
+
+    // What was in force when stays known after the cloud has ended; nothing can be checked any more.
+    up.signal("-INT");
+    assert!(up.child.wait().unwrap().success());
+    let (code, list) = release_json(directory, &["list"]);
+    assert_eq!((code, &list[0]["id"], &list[0]["is_in_force"]), (0, &json!(first), &json!(true)));
+    let times = |release: usize| list[release]["in_force"].as_array().unwrap().len();
+    assert_eq!((times(0), times(1)), (2, 1), "{list}");
+    assert_eq!(list[1]["in_force"][0]["reason"], "shorter");
+    let (code, told) = release(directory, &["rollback", &second]);
+    assert!(code == 1 && told.contains("start one with `mannen up`"), "{told}");
+}

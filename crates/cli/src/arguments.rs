@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{features::FeaturesCommand, stats::StatsCommand};
+use crate::{features::FeaturesCommand, release::ReleaseCommand, stats::StatsCommand};
 
 /// Everything around a model in production: train, release, serve, archive, evaluate.
 #[derive(Debug, Parser)]
@@ -32,6 +32,11 @@ pub(crate) enum Command {
     Up(UpOptions),
     /// Send recorded trips as requests to a running API, and their durations as outcomes
     Replay(ReplayOptions),
+    /// Plan, publish, list, compare, roll back and watch releases
+    Release {
+        #[command(subcommand)]
+        command: ReleaseCommand,
+    },
     /// Check, explain, compare and run a feature spec
     Features {
         #[command(subcommand)]

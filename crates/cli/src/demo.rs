@@ -8,7 +8,6 @@ use std::{
 
 use domain::Hour;
 use evaluator::{EvaluationSummary, EvaluatorEvent};
-use jiff::Timestamp;
 use rides::Ride;
 use serde::Serialize;
 
@@ -18,7 +17,7 @@ use crate::{
     error::CliError,
     local_cloud::RunningCloud,
     model_folder::ModelFolder,
-    releasing,
+    release,
     replay::{self, Replayed},
     source,
     terminal::{Terminal, grouped, is_interactive, strong},
@@ -89,9 +88,7 @@ async fn run_loop(
 ) -> Result<(), CliError> {
     let versions = training::train_and_deploy(running, model, &rides.training, terminal).await?;
     let step = terminal.step("Publishing the release");
-    let now = Timestamp::now();
-    let release = releasing::release_of(model, &versions, now)?;
-    let release_id = releasing::publish(&running.lake, &release, now).await?;
+    let release_id = release::publish_trained(running, model, &versions).await?;
     step.done(format_args!("{}…", &release_id.as_str()[..12]));
 
     let step = terminal.counted_step("Sending requests and outcomes", rides.replay.len() as u64);

@@ -4,6 +4,7 @@ use ::features::FeatureError;
 use cloud::{object_store::StoreError, sagemaker_control::ControlError};
 use domain::DomainError;
 use local::LocalError;
+use releases::ReleasesError;
 use rides::RidesError;
 use thiserror::Error;
 
@@ -58,7 +59,13 @@ pub(crate) enum CliError {
     /// Files that cannot be transformed.
     #[error(transparent)]
     Batch(#[from] feature_batch::BatchError),
-    /// Two specs that differ, as `diff` tells by its exit code.
+    /// Releases.
+    #[error(transparent)]
+    Releases(#[from] ReleasesError),
+    /// Checks of a plan that failed, as `plan` tells by its exit code.
+    #[error("{0} check(s) failed; it would not be published")]
+    ChecksFailed(usize),
+    /// Two specs or releases that differ, as `diff` tells by its exit code.
     #[error("{0} difference(s)")]
     Differs(usize),
     /// Ctrl-C.
@@ -84,7 +91,9 @@ impl CliError {
             Self::SageMaker(error) => error.reason(),
             Self::Api { .. } => "api_unreachable",
             Self::Batch(error) => error.reason(),
-            Self::Differs(_) => "specs_differ",
+            Self::Releases(error) => error.reason(),
+            Self::ChecksFailed(_) => "release_checks_failed",
+            Self::Differs(_) => "differs",
             Self::Unexpected(_) => "unexpected",
             Self::Interrupted => "interrupted",
         }

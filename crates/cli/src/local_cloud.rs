@@ -23,6 +23,7 @@ pub(crate) struct RunningCloud {
     pub(crate) cloud: LocalCloud,
     pub(crate) lake: S3Bucket,
     pub(crate) sagemaker: SageMakerControl,
+    pub(crate) sagemaker_runtime: SageMakerRuntime,
     /// Held while the cloud runs: no other may empty its folder.
     _lock: File,
 }
@@ -63,7 +64,13 @@ impl RunningCloud {
         let bucket = bucket.ok_or_else(|| CliError::Unexpected("the template has no bucket".to_owned()))?;
         let environment = CloudEnvironment { lake_bucket: bucket, variables: cloud.environment() };
         environment.write(&options.dir)?;
-        Ok(Self { lake: environment.lake(), sagemaker: environment.sagemaker(), cloud, _lock: lock })
+        Ok(Self {
+            lake: environment.lake(),
+            sagemaker: environment.sagemaker(),
+            sagemaker_runtime: environment.sagemaker_runtime(),
+            cloud,
+            _lock: lock,
+        })
     }
 }
 
@@ -82,7 +89,6 @@ impl CloudEnvironment {
     }
 
     /// What the cloud in `folder` wrote at its start.
-    #[allow(dead_code)] // until the first command over a lake
     pub(crate) fn read(folder: &Path) -> Result<Self, CliError> {
         let path = Self::path(folder);
         let read = std::fs::read(&path).and_then(|text| serde_json::from_slice(&text).map_err(Into::into));
@@ -114,7 +120,6 @@ impl CloudEnvironment {
     }
 
     /// SageMaker's endpoints.
-    #[allow(dead_code)] // until the first command over a lake
     pub(crate) fn sagemaker_runtime(&self) -> SageMakerRuntime {
         let url = self.variable("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME");
         SageMakerRuntime::new(&self.sdk_config().into_builder().endpoint_url(url).build())

@@ -9,12 +9,11 @@ mod arguments;
 mod demo;
 mod error;
 mod features;
-#[allow(dead_code)] // until the first command over a lake
 mod lake;
 mod local_cloud;
 mod model_folder;
 mod programs;
-mod releasing;
+mod release;
 mod replay;
 mod source;
 mod stats;
@@ -48,6 +47,7 @@ fn main() -> ExitCode {
             Command::Demo(options) => demo::run(&options, terminal).await,
             Command::Up(options) => up::run(&options, terminal).await,
             Command::Replay(options) => replay::run(&options, terminal).await,
+            Command::Release { command } => Box::pin(release::run(&command, terminal)).await,
             Command::Features { command } => features::run(&command, terminal),
             Command::Stats { .. } => Ok(()),
         }

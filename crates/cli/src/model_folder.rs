@@ -54,6 +54,8 @@ pub(crate) struct ReleasePlan {
 pub(crate) struct ArmPlan {
     pub(crate) name: String,
     pub(crate) variant: String,
+    /// The version of the model behind the variant; what the endpoint serves where absent.
+    pub(crate) model_version: Option<String>,
 }
 
 impl TrainingPlan {

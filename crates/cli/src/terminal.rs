@@ -134,6 +134,16 @@ pub(crate) fn strong(text: impl Display) -> String {
     format!("{STRONG}{text}{STRONG:#}")
 }
 
+/// Green on a terminal.
+pub(crate) fn good(text: impl Display) -> String {
+    format!("{GOOD}{text}{GOOD:#}")
+}
+
+/// Red on a terminal.
+pub(crate) fn bad(text: impl Display) -> String {
+    format!("{BAD}{text}{BAD:#}")
+}
+
 /// Whether a person looks at standard output.
 pub(crate) fn is_interactive() -> bool {
     std::io::stdout().is_terminal()

@@ -1,6 +1,5 @@
 //! `mannen up`: the local cloud, which stays.
 
-use jiff::Timestamp;
 use rides::Ride;
 use serde::Serialize;
 
@@ -9,7 +8,7 @@ use crate::{
     error::CliError,
     local_cloud::RunningCloud,
     model_folder::ModelFolder,
-    releasing, source,
+    release, source,
     terminal::{Terminal, strong},
     training,
 };
@@ -50,9 +49,7 @@ async fn serve(
     let mut release_id = None;
     if !options.empty {
         let versions = training::train_and_deploy(running, model, &rides.training, terminal).await?;
-        let now = Timestamp::now();
-        let release = releasing::release_of(model, &versions, now)?;
-        release_id = Some(releasing::publish(&running.lake, &release, now).await?.to_string());
+        release_id = Some(release::publish_trained(running, model, &versions).await?.to_string());
     }
     let (api, environment) = (running.cloud.api_url(), running.cloud.environment());
     terminal.json(&Running { api: &api, environment: environment.clone(), release_id });

@@ -20,7 +20,7 @@ use crate::{
     notifications::Notifier,
     options::Options,
     processes::Processes,
-    s3::{self, Store},
+    s3::{self, Faults, Store},
     sagemaker::{self, Parts, SageMaker},
     schedules::{self, Expression},
     sqs::{self, Mapping, Queues},
@@ -37,6 +37,7 @@ pub struct LocalCloud {
     sagemaker: Arc<SageMaker>,
     processes: Arc<Processes>,
     servers: Servers,
+    s3_faults: Arc<Faults>,
     /// Pollers and schedules.
     tasks: Vec<JoinHandle<()>>,
     shutdown_grace: Duration,
@@ -201,9 +202,10 @@ impl LocalCloud {
             account_id: options.account_id.clone(),
             static_files: StaticFiles { places: places(&options, &template), store: store.clone() },
         };
+        let s3_faults = Arc::<Faults>::default();
         let servers = Servers {
             api: api_gateway::serve(api_listener, api),
-            s3: s3::serve(s3_listener, store),
+            s3: s3::serve(s3_listener, store, s3_faults.clone()),
             lambda: lambda::serve_invoke_api(lambda_listener, functions.clone()),
             sqs: sqs::serve(sqs_listener, queues.clone(), options.account_id.clone()),
             sagemaker: sagemaker::serve_control_plane(sagemaker_listener, sagemaker.clone()),
@@ -218,6 +220,7 @@ impl LocalCloud {
             sagemaker,
             processes,
             servers,
+            s3_faults,
             tasks: Vec::new(),
             shutdown_grace: options.shutdown_grace,
         };
@@ -395,6 +398,12 @@ impl LocalCloud {
     /// Process ids of all children that run now.
     pub fn process_ids(&self) -> Vec<u32> {
         self.processes.ids()
+    }
+
+    /// From now on S3 answers every request for a key below `prefix` with 503 `SlowDown`, every request where the prefix is
+    /// empty. `None` ends it.
+    pub fn fail_s3(&self, prefix: Option<&str>) {
+        self.s3_faults.set(prefix.map(str::to_owned));
     }
 
     /// Ends everything: no new work, extensions are told, children get SIGTERM, then SIGKILL after the grace. When it

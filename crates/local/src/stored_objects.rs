@@ -32,7 +32,7 @@ impl StoredObjects {
         let store =
             opened.await.map_err(|error| LocalError::file("read", &objects)(std::io::Error::other(error)))??;
         let listener = http_server::listen("S3", 0).await?;
-        Ok(Self { server: s3::serve(listener, Arc::new(store)), region: region.to_owned() })
+        Ok(Self { server: s3::serve(listener, Arc::new(store), Arc::default()), region: region.to_owned() })
     }
 
     /// What an S3 client needs: region, credentials, endpoint.

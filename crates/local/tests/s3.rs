@@ -249,3 +249,26 @@ async fn a_wrong_secret_is_refused() {
     assert_eq!(code(&error), "SignatureDoesNotMatch");
     cloud.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn faults_are_met_below_their_prefix_until_they_end() {
+    let root = tempfile::tempdir().unwrap();
+    let (cloud, s3) = start(&root).await;
+    let s3 = Client::from_conf(
+        s3.config().to_builder().retry_config(aws_sdk_s3::config::retry::RetryConfig::disabled()).build(),
+    );
+    put(&s3, "releases/a", "x").await;
+    cloud.fail_s3(Some("releases/"));
+    let refused = s3.get_object().bucket("lake").key("releases/a").send().await.unwrap_err();
+    assert_eq!(code(&refused), "SlowDown");
+    assert_eq!(refused.raw_response().unwrap().status().as_u16(), 503);
+    let body = ByteStream::from_static(b"y");
+    let refused = s3.put_object().bucket("lake").key("releases/a").body(body).send().await.unwrap_err();
+    assert_eq!(code(&refused), "SlowDown");
+    put(&s3, "landing/a", "x").await;
+    cloud.fail_s3(Some(""));
+    assert_eq!(code(&s3.list_objects_v2().bucket("lake").send().await.unwrap_err()), "SlowDown");
+    cloud.fail_s3(None);
+    assert_eq!(get(&s3, "releases/a").await, "x");
+    cloud.shutdown().await;
+}

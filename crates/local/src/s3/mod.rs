@@ -12,6 +12,7 @@
 //! together.
 
 mod body;
+mod faults;
 mod journal;
 mod listing;
 mod multipart;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 
 use s3s::{auth::SimpleAuth, service::S3ServiceBuilder};
 
+pub(crate) use self::faults::Faults;
 pub(crate) use self::store::{Change, Condition, ObjectInfo, Store};
 use crate::http_server::{self, Server};
 
@@ -32,10 +34,11 @@ pub(crate) const ACCESS_KEY_ID: &str = "AKIALOCAL00000000000";
 /// The secret that belongs to [`ACCESS_KEY_ID`].
 pub(crate) const SECRET_ACCESS_KEY: &str = "local-cloud-secret-key-of-no-value-000000";
 
-/// Serves the store.
-pub(crate) fn serve(listener: tokio::net::TcpListener, store: Arc<Store>) -> Server {
+/// Serves the store, but for the faults that are set.
+pub(crate) fn serve(listener: tokio::net::TcpListener, store: Arc<Store>, faults: Arc<Faults>) -> Server {
     let mut builder = S3ServiceBuilder::new(service::Service::new(store));
     builder.set_auth(SimpleAuth::from_single(ACCESS_KEY_ID, SECRET_ACCESS_KEY));
+    builder.set_access(faults::Access(faults));
     let service = builder.build();
     http_server::serve_with(listener, move |_| service.clone())
 }
