@@ -195,7 +195,7 @@ impl World {
 
     async fn servable(&self, release: Release) -> ServableRelease {
         let endpoints = Endpoints { describe: &self.control, invoke: &self.runtime };
-        releases::check(endpoints, release, Timestamp::now()).await.unwrap().servable().unwrap()
+        releases::check(endpoints, release, releases::PinnedTables::new(), Timestamp::now()).await.unwrap().servable().unwrap()
     }
 
     async fn publish(&self, release: &ServableRelease) -> Result<ReleaseId, releases::ReleasesError> {
@@ -214,7 +214,7 @@ impl World {
     }
 
     async fn expected(&self, release: Release) -> Expected {
-        let transformer = Transformer::of_release(&release).unwrap();
+        let transformer = Transformer::of_release(&release, std::collections::BTreeMap::new()).unwrap();
         let mut rows = Vec::new();
         for index in 0..REQUESTS {
             let request = request(index);

@@ -11,6 +11,7 @@ mod error;
 mod features;
 mod lake;
 mod local_cloud;
+mod lookup_tables;
 mod model_folder;
 mod programs;
 mod release;

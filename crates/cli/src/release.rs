@@ -8,8 +8,9 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use clap::{Args, Subcommand};
 use cloud::s3::S3Bucket;
 use domain::{ModelName, Release, ReleaseId};
+use feature_batch::LookupFile;
 use jiff::Timestamp;
-use releases::{CurrentPointer, Endpoints, MoveOrder, Moved, Watcher, in_force, read_release, resolve};
+use releases::{CurrentPointer, Endpoints, MoveOrder, Moved, PinnedTables, Watcher, in_force, read_release, resolve};
 
 use crate::{
     error::CliError,
@@ -152,8 +153,10 @@ pub(crate) async fn publish_trained(
 ) -> Result<ReleaseId, CliError> {
     let now = Timestamp::now();
     let release = candidate::release_of(model, versions, now);
+    releases::put_tables(&running.lake, &model.lookups).await?;
+    let tables = releases::pinned_tables(&running.lake, &release).await?;
     let endpoints = Endpoints { describe: &running.sagemaker, invoke: &running.sagemaker_runtime };
-    let checked = releases::check(endpoints, release, now).await?.servable()?;
+    let checked = releases::check(endpoints, release, tables, now).await?.servable()?;
     let reason = Some("trained on this machine".to_owned());
     let order = MoveOrder { author: Some("mannen".to_owned()), reason, now, expect: None };
     Ok(releases::publish(&running.lake, &checked, &order).await?.pointer.release_id)
@@ -163,6 +166,8 @@ pub(crate) async fn publish_trained(
 struct Prepared {
     lake: Lake,
     candidate: Release,
+    /// The folder's.
+    tables: BTreeMap<String, LookupFile>,
     current: Option<(CurrentPointer, Release)>,
 }
 
@@ -181,7 +186,7 @@ impl Prepared {
             }
             None => None,
         };
-        Ok(Self { lake, candidate, current })
+        Ok(Self { lake, candidate, tables: model.lookups, current })
     }
 
     fn is_in_force(&self) -> bool {
@@ -199,10 +204,16 @@ fn sagemaker(lake: &Lake) -> Result<&SageMaker, CliError> {
     })
 }
 
-async fn check(lake: &Lake, release: Release, terminal: Terminal) -> Result<releases::Checked, CliError> {
+async fn check(
+    lake: &Lake,
+    release: Release,
+    tables: PinnedTables,
+    terminal: Terminal,
+) -> Result<releases::Checked, CliError> {
     let SageMaker { control, runtime } = sagemaker(lake)?;
     let step = terminal.step("Checking the release");
-    let checked = releases::check(Endpoints { describe: control, invoke: runtime }, release, Timestamp::now()).await?;
+    let endpoints = Endpoints { describe: control, invoke: runtime };
+    let checked = releases::check(endpoints, release, tables, Timestamp::now()).await?;
     let (all, failed) = (checked.report.checks.len(), checked.report.failures().count());
     if failed == 0 {
         step.done(format_args!("{all} checks"));
@@ -213,7 +224,9 @@ async fn check(lake: &Lake, release: Release, terminal: Terminal) -> Result<rele
 async fn plan(options: &CandidateOptions, terminal: Terminal) -> Result<(), CliError> {
     let prepared = Prepared::of(options).await?;
     let difference = prepared.current.as_ref().map(|(_, current)| releases::diff(current, &prepared.candidate));
-    let checked = check(&prepared.lake, prepared.candidate, terminal).await?;
+    // Nothing is written, so the tables need not be in the lake yet.
+    let tables = prepared.tables.into_iter().map(|(name, file)| (name, Ok(file.table))).collect();
+    let checked = check(&prepared.lake, prepared.candidate, tables, terminal).await?;
     let in_force = prepared.current.as_ref().map(|(current, _)| &current.pointer);
     tell::plan(&checked, in_force, difference.as_ref(), terminal);
     match checked.report.failures().count() {
@@ -231,7 +244,10 @@ async fn publish(options: &CandidateOptions, order: &OrderOptions, terminal: Ter
         tell::moved(&Moved { pointer: current.pointer, changed: false }, terminal);
         return Ok(());
     }
-    let checked = check(&prepared.lake, prepared.candidate, terminal).await?;
+    // They are immutable and lie at the address of their content: harmless where the release is refused.
+    releases::put_tables(&prepared.lake.store, &prepared.tables).await?;
+    let tables = releases::pinned_tables(&prepared.lake.store, &prepared.candidate).await?;
+    let checked = check(&prepared.lake, prepared.candidate, tables, terminal).await?;
     let servable = told_servable(checked, terminal)?;
     tell::moved(&releases::publish(&prepared.lake.store, &servable, &order).await?, terminal);
     Ok(())
@@ -258,7 +274,8 @@ async fn rollback(
         None => releases::rollback_target(&lake.store, &model.name).await?,
     };
     let release = read_release(&lake.store, &model.name, &id).await?;
-    let servable = told_servable(check(&lake, release, terminal).await?, terminal)?;
+    let tables = releases::pinned_tables(&lake.store, &release).await?;
+    let servable = told_servable(check(&lake, release, tables, terminal).await?, terminal)?;
     tell::moved(&releases::rollback(&lake.store, &servable, &order).await?, terminal);
     Ok(())
 }

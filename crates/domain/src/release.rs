@@ -180,7 +180,6 @@ impl Release {
     pub fn check_served(&self) -> Result<(), DomainError> {
         let experiment = self.experiment.as_ref();
         let not_served = [
-            ("lookups", !self.lookups.is_empty()),
             ("second", self.second.is_some()),
             ("shadows", !self.shadows.is_empty()),
             ("calling", self.calling != EndpointCalling::default()),
@@ -217,6 +216,9 @@ impl Release {
         {
             return invalid(format!("lookup table `{name}` is pinned to `{hash}`, which is no SHA-256"));
         }
+        if let Some(name) = self.lookups.keys().find(|name| !is_lookup_name(name)) {
+            return invalid(format!("`{name}` cannot be the name of a lookup table: it is a part of keys"));
+        }
         if let Some(shadow) = self.shadows.iter().find(|shadow| self.arms.iter().any(|arm| arm.name == shadow.name)) {
             return invalid(format!("`{}` is an arm and a shadow", shadow.name));
         }
@@ -238,6 +240,12 @@ impl Release {
         }
         Ok(())
     }
+}
+
+/// Of a-z, 0-9 and `_`, beginning with a letter: as a feature spec declares it.
+fn is_lookup_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
 #[cfg(test)]
@@ -295,7 +303,10 @@ mod tests {
         assert!(experiment(ExperimentPlan { namespace: part(0.5, 0.5), ..halves() }).validate().is_err());
         let lookups = |hash: &str| BTreeMap::from([("drives".to_owned(), hash.to_owned())]);
         assert_eq!(Release { lookups: lookups(&"0".repeat(64)), ..release() }.validate(), Ok(()));
+        assert_eq!(Release { lookups: lookups(&"0".repeat(64)), ..release() }.check_served(), Ok(()));
         assert!(Release { lookups: lookups("latest"), ..release() }.validate().is_err());
+        let elsewhere = BTreeMap::from([("../releases".to_owned(), "0".repeat(64))]);
+        assert!(Release { lookups: elsewhere, ..release() }.validate().is_err());
         let shadow = |name: &str| vec![Arm { name: name.to_owned(), ..release().arms[0].clone() }];
         assert_eq!(Release { shadows: shadow("challenger"), ..release() }.validate(), Ok(()));
         assert!(Release { shadows: shadow("control"), ..release() }.validate().is_err());
@@ -332,9 +343,7 @@ mod tests {
         let forced = BTreeMap::from([("qa".parse().unwrap(), "control".to_owned())]);
         let randomise = Randomisation::Switchback { slot_s: 1800, carry_over_s: 0, zone_input: None };
         let arm = || Arm { name: "challenger".to_owned(), ..release().arms[0].clone() };
-        let lookups = BTreeMap::from([("drives".to_owned(), "0".repeat(64))]);
         for (field, release) in [
-            ("`lookups`", Release { lookups, ..release() }),
             ("`second`", Release { second: Some(arm()), ..release() }),
             ("`shadows`", Release { shadows: vec![arm()], ..release() }),
             (

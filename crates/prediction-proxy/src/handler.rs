@@ -7,7 +7,7 @@ use cloud::{
     release_cache::{ActiveRelease, ReleaseCache},
 };
 use domain::{ArchiveMode, CandidateRecord, PredictionRecord, Problem, Tier, Timings, truncate_to_micros};
-use features::Transformer;
+use features::{LookupTable, Transformer};
 use jiff::Timestamp;
 use lambda_runtime::tracing::info;
 
@@ -33,7 +33,7 @@ const ARCHIVE_LEAST: Duration = Duration::from_millis(30);
 /// What a warm function keeps.
 pub struct Proxy<S, E> {
     /// The releases in force, read from the lake. Records are put into the same store.
-    pub releases: ReleaseCache<S, Transformer>,
+    pub releases: ReleaseCache<S, Transformer, LookupTable>,
     /// The endpoints.
     pub endpoint: E,
     /// The environment.

@@ -12,7 +12,7 @@ use futures::future::join_all;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{ReleasesError, probe};
+use crate::{PinnedTables, ReleasesError, probe};
 
 /// How long an endpoint may take to answer a probe. Longer than any deadline: a serverless endpoint may have to start.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -27,6 +27,8 @@ pub enum Check {
     Document,
     /// All that it asks for is served.
     Served,
+    /// A lookup table that it pins is there, with the content that its hash says.
+    Lookup,
     /// The feature spec compiles, and its hash is the one that the document names.
     Spec,
     /// The endpoint exists and is in service.
@@ -46,6 +48,7 @@ impl fmt::Display for Check {
         f.write_str(match self {
             Self::Document => "document",
             Self::Served => "served",
+            Self::Lookup => "lookup",
             Self::Spec => "spec",
             Self::Endpoint => "endpoint",
             Self::Variant => "variant",
@@ -178,11 +181,16 @@ impl fmt::Debug for Endpoints<'_> {
     }
 }
 
-/// Makes all checks of `release`, also where some fail. Each variant is asked once, with one row.
+/// Makes all checks of `release` with its lookup `tables`, also where some fail. Each variant is asked once, with one row.
 ///
 /// # Errors
 /// The document cannot be written; what is wrong with it is told in the report.
-pub async fn check(endpoints: Endpoints<'_>, release: Release, now: Timestamp) -> Result<Checked, ReleasesError> {
+pub async fn check(
+    endpoints: Endpoints<'_>,
+    release: Release,
+    tables: PinnedTables,
+    now: Timestamp,
+) -> Result<Checked, ReleasesError> {
     let id = release.id()?;
     let mut report = CheckReport::default();
     let told = |result: Result<(), domain::DomainError>, good: &str| {
@@ -190,17 +198,7 @@ pub async fn check(endpoints: Endpoints<'_>, release: Release, now: Timestamp) -
     };
     report.add(Check::Document, "release", told(release.validate(), "it agrees with itself"));
     report.add(Check::Served, "release", told(release.check_served(), "all that it asks for is served"));
-    let transformer = match Transformer::of_release(&release) {
-        Ok(transformer) => {
-            let columns = transformer.plan().output_names().len();
-            report.add(Check::Spec, "release", Ok(format!("it compiles to {columns} columns, {}", release.spec.hash)));
-            Some(transformer)
-        }
-        Err(problem) => {
-            report.add(Check::Spec, "release", Err(problem));
-            None
-        }
-    };
+    let transformer = transformer(&release, tables, &mut report);
     let row = transformer.as_ref().map(|transformer| probe::csv_row(transformer, now));
     let described = describe(endpoints.describe, &release, &mut report).await;
     let probed = arms(&release).into_iter().map(async |(role, arm)| {
@@ -211,6 +209,36 @@ pub async fn check(endpoints: Endpoints<'_>, release: Release, now: Timestamp) -
         report.checks.extend(checks.checks);
     }
     Ok(Checked { release, id, report })
+}
+
+/// The release's compiled spec, where its lookup tables are there and it compiles.
+fn transformer(release: &Release, mut tables: PinnedTables, report: &mut CheckReport) -> Option<Transformer> {
+    let mut usable = BTreeMap::new();
+    for (name, pinned) in &release.lookups {
+        let found = match tables.remove(name) {
+            Some(Ok(table)) if table.sha256() == pinned => Ok(table),
+            Some(Ok(table)) => Err(format!("it is pinned to {pinned}, and what is there is {}", table.sha256())),
+            Some(Err(problem)) => Err(problem),
+            None => Err(format!("it is pinned to {pinned}, which there is not")),
+        };
+        report.add(Check::Lookup, name, found.as_ref().map(|_| format!("it is {pinned}")).map_err(String::clone));
+        usable.extend(found.ok().map(|table| (name.clone(), table)));
+    }
+    if usable.len() < release.lookups.len() {
+        report.not_run(Check::Spec, "release", "a lookup table is missing");
+        return None;
+    }
+    match Transformer::of_release(release, usable) {
+        Ok(transformer) => {
+            let columns = transformer.plan().output_names().len();
+            report.add(Check::Spec, "release", Ok(format!("it compiles to {columns} columns, {}", release.spec.hash)));
+            Some(transformer)
+        }
+        Err(problem) => {
+            report.add(Check::Spec, "release", Err(problem));
+            None
+        }
+    }
 }
 
 /// All that a release may ask, by what they are in it.
@@ -275,7 +303,7 @@ async fn check_arm(
     }
     let checks = [Check::Probe, Check::Arity, Check::CallSize];
     match row {
-        None => checks.map(|check| report.not_run(check, &subject, "the spec does not compile")),
+        None => checks.map(|check| report.not_run(check, &subject, "there is no compiled spec")),
         Some(Err(problem)) => checks.map(|check| report.not_run(check, &subject, problem)),
         Some(Ok(row)) => {
             if variant.is_some() {

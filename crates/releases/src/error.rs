@@ -51,6 +51,14 @@ pub enum ReleasesError {
     /// Somebody else moved the pointer at the same moment. The document stays, and is harmless.
     #[error("another release of `{0}` was put in force at the same moment; look at it, then publish again")]
     MovedMeanwhile(ModelName),
+    /// A lookup table cannot be written as the lake keeps it.
+    #[error("lookup table `{name}`: {detail}")]
+    Table {
+        /// The table.
+        name: String,
+        /// What is wrong.
+        detail: String,
+    },
     /// An invalid release or name.
     #[error(transparent)]
     Domain(#[from] DomainError),
@@ -75,6 +83,7 @@ impl ReleasesError {
             Self::ChecksFailed(_) => "release_checks_failed",
             Self::NotExpected { .. } => "another_release_in_force",
             Self::MovedMeanwhile(_) => "release_moved_meanwhile",
+            Self::Table { .. } => "lookup_table_unusable",
             Self::Domain(error) => error.reason(),
             Self::Store(error) => error.reason(),
         }

@@ -16,6 +16,7 @@ mod probe;
 mod read;
 #[cfg(test)]
 mod samples;
+mod tables;
 mod watch;
 
 pub use checks::{Check, CheckReport, CheckResult, Checked, Endpoints, Outcome, ServableRelease, check};
@@ -24,4 +25,5 @@ pub use error::ReleasesError;
 pub use list::{InForce, ListedRelease, history, list};
 pub use moves::{MoveOrder, Moved, publish, rollback};
 pub use read::{CurrentPointer, in_force, read_release, resolve, rollback_target, same_but_for_time};
+pub use tables::{PinnedTables, pinned_tables, put_tables};
 pub use watch::Watcher;

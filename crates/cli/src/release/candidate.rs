@@ -22,6 +22,7 @@ pub(crate) fn release_of(model: &ModelFolder, versions: &ModelVersions, created_
     let spec = FeatureSpecSource { hash: model.plan.hash().to_owned(), toml: model.features_toml.clone() };
     Release {
         experiment: model.release.experiment.clone(),
+        lookups: model.plan.lookups().map(|(name, sha256)| (name.to_owned(), sha256.to_owned())).collect(),
         ..Release::new(model.name.clone(), created_at, spec, arms.collect(), model.release.limits)
     }
 }

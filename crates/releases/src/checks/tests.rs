@@ -21,8 +21,12 @@ impl Fake {
     }
 
     async fn check(&self, release: Release) -> CheckReport {
+        self.check_with(release, PinnedTables::new()).await
+    }
+
+    async fn check_with(&self, release: Release, tables: PinnedTables) -> CheckReport {
         let endpoints = Endpoints { describe: self, invoke: self };
-        check(endpoints, release, "2026-01-01T00:00:00Z".parse().unwrap()).await.unwrap().report
+        check(endpoints, release, tables, "2026-01-01T00:00:00Z".parse().unwrap()).await.unwrap().report
     }
 }
 
@@ -135,4 +139,23 @@ async fn a_serverless_endpoint_takes_smaller_calls() {
     assert_eq!(failed(&report), [Check::CallSize]);
     let told = &report.failures().next().unwrap().detail;
     assert!(told.contains("at most 83886 candidates fit"), "{told}");
+}
+
+#[tokio::test]
+async fn a_lookup_table_must_be_there_with_the_pinned_content() {
+    let fake = Fake::answering(Ok("1"));
+    let table = |value: f64| {
+        let keys = vec![("zone".to_owned(), features::LookupKeys::Int(vec![7]))];
+        let values = vec![("mean_s".to_owned(), features::LookupValues::Float(vec![value]))];
+        std::sync::Arc::new(features::LookupTable::from_columns(keys, values).unwrap())
+    };
+    let mut pinning = release(1);
+    pinning.lookups.insert("zones".to_owned(), table(1.0).sha256().to_owned());
+    let tables = |table: Result<_, String>| PinnedTables::from([("zones".to_owned(), table)]);
+    assert!(fake.check_with(pinning.clone(), tables(Ok(table(1.0)))).await.is_passed());
+    for tables in [PinnedTables::new(), tables(Ok(table(2.0))), tables(Err("it is not there".to_owned()))] {
+        let report = fake.check_with(pinning.clone(), tables).await;
+        assert_eq!(failed(&report), [Check::Lookup], "{report:#?}");
+        assert_eq!(not_run(&report), [Check::Spec, Check::Probe, Check::Arity, Check::CallSize]);
+    }
 }
