@@ -8,6 +8,7 @@ mod archive_counts;
 mod arguments;
 mod demo;
 mod error;
+mod fault_matrix;
 mod features;
 mod lake;
 mod local_cloud;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
             Command::Up(options) => up::run(&options, terminal).await,
             Command::Replay(options) => replay::run(&options, terminal).await,
             Command::Release { command } => Box::pin(release::run(&command, terminal)).await,
+            Command::FaultMatrix(options) => fault_matrix::run(&options, terminal).await,
             Command::Features { command } => features::run(&command, terminal),
             Command::Stats { .. } => Ok(()),
         }

@@ -8,6 +8,9 @@ use thiserror::Error;
 
 use crate::sagemaker_control::ControlError;
 
+/// SageMaker's limit on an answer's body, bytes.
+pub const MAX_ANSWER_BYTES: usize = 6 << 20;
+
 /// One call of an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invocation {
@@ -79,6 +82,9 @@ pub enum InvokeErrorKind {
     /// No connection, or it broke.
     #[error("Connection")]
     Connection,
+    /// It answered more than [`MAX_ANSWER_BYTES`].
+    #[error("AnswerTooLarge")]
+    AnswerTooLarge,
     /// Credentials or permissions.
     #[error("AccessDenied")]
     Denied,
@@ -100,6 +106,7 @@ impl InvokeErrorKind {
             Self::Throttled => "endpoint_throttled",
             Self::Timeout => "endpoint_timeout",
             Self::Connection => "endpoint_connection",
+            Self::AnswerTooLarge => "endpoint_answer_too_large",
             Self::Denied => "endpoint_access_denied",
             Self::Other => "endpoint_unknown_error",
         }

@@ -1,41 +1,57 @@
 //! SageMaker Runtime as an endpoint.
 
-use std::{error::Error, time::Duration};
+mod connection;
+
+use std::{
+    error::Error,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_sagemakerruntime::{
-    Client,
+    Client, Config,
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
     operation::invoke_endpoint::InvokeEndpointError,
     primitives::Blob,
 };
+use http_body_util::LengthLimitError;
 
+use self::connection::{UsedConnection, UsedConnections, unpooled_http_client};
 use crate::endpoint::{Answer, Invocation, InvokeEndpoint, InvokeError, InvokeErrorKind};
 
 /// SageMaker Runtime.
+///
+/// A pooled connection may have died unnoticed while Lambda had the process frozen. Where a call breaks on a connection that
+/// was good before, and before a byte of the answer, the call is made once more on a fresh connection, within the same time.
 #[derive(Debug, Clone)]
 pub struct SageMakerRuntime {
     client: Client,
+    used: Arc<UsedConnections>,
+    /// Made when it is first needed: loading TLS roots would cost every cold start.
+    unpooled: Arc<OnceLock<Client>>,
 }
 
 impl SageMakerRuntime {
-    /// A client that never retries by itself: another try costs time that only the proxy can account for.
+    /// A client that never retries by itself, but for dead pooled connections: another try costs time that only the proxy
+    /// can account for.
     pub fn new(config: &SdkConfig) -> Self {
         let config = aws_sdk_sagemakerruntime::config::Builder::from(config)
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::builder().connect_timeout(Duration::from_secs(1)).build())
             .build();
-        Self { client: Client::from_conf(config) }
+        Self { client: Client::from_conf(config), used: Arc::default(), unpooled: Arc::default() }
     }
-}
 
-#[async_trait]
-impl InvokeEndpoint for SageMakerRuntime {
-    async fn invoke_endpoint(&self, invocation: Invocation) -> Result<Answer, InvokeError> {
+    async fn call(
+        &self,
+        client: &Client,
+        invocation: Invocation,
+        connection: &UsedConnection,
+    ) -> Result<Answer, InvokeError> {
         let Invocation { endpoint, variant, inference_id, content_type, accept, body, timeout } = invocation;
-        let send = self
-            .client
+        let send = client
             .invoke_endpoint()
             .endpoint_name(endpoint)
             .target_variant(variant)
@@ -43,21 +59,56 @@ impl InvokeEndpoint for SageMakerRuntime {
             .content_type(content_type)
             .accept(accept)
             .body(Blob::new(body))
+            .customize()
+            .interceptor(connection.clone())
             .send();
         match tokio::time::timeout(timeout, send).await {
             Err(_) => Err(InvokeError {
                 kind: InvokeErrorKind::Timeout,
                 detail: format!("no answer within {} ms", timeout.as_millis()),
             }),
-            Ok(Ok(output)) => Ok(Answer {
-                invoked_variant: output.invoked_production_variant,
-                content_type: output.content_type,
-                body: output.body.map(Blob::into_inner).unwrap_or_default().into(),
-            }),
+            Ok(Ok(output)) => {
+                self.used.answered(connection);
+                Ok(Answer {
+                    invoked_variant: output.invoked_production_variant,
+                    content_type: output.content_type,
+                    body: output.body.map(Blob::into_inner).unwrap_or_default().into(),
+                })
+            }
             Ok(Err(error)) => {
+                if matches!(error, SdkError::ServiceError(_)) {
+                    self.used.answered(connection);
+                }
                 Err(InvokeError { kind: kind_of(&error), detail: DisplayErrorContext(&error).to_string() })
             }
         }
+    }
+
+    fn unpooled(&self) -> &Client {
+        self.unpooled.get_or_init(|| {
+            let config: Config = self.client.config().to_builder().http_client(unpooled_http_client()).build();
+            Client::from_conf(config)
+        })
+    }
+}
+
+#[async_trait]
+impl InvokeEndpoint for SageMakerRuntime {
+    async fn invoke_endpoint(&self, invocation: Invocation) -> Result<Answer, InvokeError> {
+        let ends = Instant::now() + invocation.timeout;
+        let connection = UsedConnection::default();
+        let failure = match self.call(&self.client, invocation.clone(), &connection).await {
+            Err(failure) if failure.kind == InvokeErrorKind::Connection && self.used.died_in_the_pool(&connection) => {
+                failure
+            }
+            outcome => return outcome,
+        };
+        let timeout = ends.saturating_duration_since(Instant::now());
+        if timeout.is_zero() {
+            return Err(failure);
+        }
+        tracing::debug!(detail = failure.detail, "a pooled connection was dead; the call is made on a fresh one");
+        self.call(self.unpooled(), Invocation { timeout, ..invocation }, &UsedConnection::default()).await
     }
 }
 
@@ -82,9 +133,16 @@ fn kind_of(error: &SdkError<InvokeEndpointError>) -> InvokeErrorKind {
             InvokeEndpointError::InternalDependencyException(_) => InvokeErrorKind::Dependency,
             other => kind_of_unmodelled(other.code(), service.raw().status().as_u16()),
         },
+        SdkError::ResponseError(_) if is_too_large(error) => InvokeErrorKind::AnswerTooLarge,
+        // The answer began well and broke off.
+        SdkError::ResponseError(response) if response.raw().status().is_success() => InvokeErrorKind::Connection,
         SdkError::ResponseError(response) => kind_of_unmodelled(None, response.raw().status().as_u16()),
         _ => InvokeErrorKind::Other,
     }
+}
+
+fn is_too_large(error: &dyn Error) -> bool {
+    std::iter::successors(error.source(), |&error| error.source()).any(<dyn Error>::is::<LengthLimitError>)
 }
 
 /// Errors that the service's model does not name: by their code where there is one, else by the HTTP status.

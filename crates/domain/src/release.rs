@@ -180,9 +180,7 @@ impl Release {
     pub fn check_served(&self) -> Result<(), DomainError> {
         let experiment = self.experiment.as_ref();
         let not_served = [
-            ("second", self.second.is_some()),
             ("shadows", !self.shadows.is_empty()),
-            ("calling", self.calling != EndpointCalling::default()),
             ("promise", self.promise.is_some()),
             // The archive has no columns that would keep their records out of the experiment's figures.
             ("experiment.forced", experiment.is_some_and(|experiment| !experiment.forced.is_empty())),
@@ -343,13 +341,10 @@ mod tests {
         let forced = BTreeMap::from([("qa".parse().unwrap(), "control".to_owned())]);
         let randomise = Randomisation::Switchback { slot_s: 1800, carry_over_s: 0, zone_input: None };
         let arm = || Arm { name: "challenger".to_owned(), ..release().arms[0].clone() };
+        let calling = EndpointCalling { hedge: true, max_tries: 3, ..EndpointCalling::default() };
+        assert_eq!(Release { second: Some(arm()), calling, ..release() }.check_served(), Ok(()));
         for (field, release) in [
-            ("`second`", Release { second: Some(arm()), ..release() }),
             ("`shadows`", Release { shadows: vec![arm()], ..release() }),
-            (
-                "`calling`",
-                Release { calling: EndpointCalling { hedge: true, ..EndpointCalling::default() }, ..release() },
-            ),
             ("`experiment.forced`", experiment(ExperimentPlan { forced, ..halves() })),
             ("`experiment.randomise`", experiment(ExperimentPlan { randomise, ..halves() })),
         ] {

@@ -6,7 +6,9 @@ use cloud::{
     object_store::{GetObject, PutObject},
     release_cache::{ActiveRelease, ReleaseCache},
 };
-use domain::{ArchiveMode, CandidateRecord, PredictionRecord, Problem, Tier, Timings, truncate_to_micros};
+use domain::{
+    ArchiveMode, Arm, ArmAssignment, CandidateRecord, PredictionRecord, Problem, Tier, Timings, truncate_to_micros,
+};
 use features::{LookupTable, Transformer};
 use jiff::Timestamp;
 use lambda_runtime::tracing::info;
@@ -14,28 +16,30 @@ use lambda_runtime::tracing::info;
 use crate::{
     Config, Deferred, ProxyError,
     arm_assignment::assigned_arm,
-    endpoint_rows,
-    endpoint_tiers::ask_endpoint,
+    endpoints::{EndpointHealth, EndpointRows, Question, ask_tiers},
     metrics, openapi,
-    record_archive::{Archived, archive},
+    record_archive::{Archived, archive, archive_late, settle},
     request::{PredictionAnswer, ResolvedRequest},
 };
 
 /// Kept back from the invocation's own deadline, for the response's way out.
 const INVOCATION_RESERVE: Duration = Duration::from_millis(50);
-/// Of the answer's time, this share (in percent) is kept back from the endpoint, for writing the record.
+/// Of the answer's time, this share (in percent) is kept back from the endpoints, for writing the record.
 const ARCHIVE_SHARE_PERCENT: u32 = 20;
+/// Where that share would be short, the record gets this much, or half of the time.
+const ARCHIVE_FAIR: Duration = Duration::from_millis(30);
+/// The record gets at least this much, even where everything else has used up the time: half of what an answer may be late.
+const ARCHIVE_LEAST: Duration = Duration::from_millis(5);
 /// How long a release is waited for, where the caller leaves that much time.
 const DEFAULT_PATIENCE: Duration = Duration::from_secs(2);
-/// The record gets at least this much, even where the endpoint has used up the time.
-const ARCHIVE_LEAST: Duration = Duration::from_millis(30);
-
 /// What a warm function keeps.
 pub struct Proxy<S, E> {
     /// The releases in force, read from the lake. Records are put into the same store.
     pub releases: ReleaseCache<S, Transformer, LookupTable>,
     /// The endpoints.
     pub endpoint: E,
+    /// What is known of them.
+    pub health: EndpointHealth,
     /// The environment.
     pub config: Config,
 }
@@ -51,6 +55,8 @@ pub struct Invocation {
     pub ends: Instant,
     /// Random bits for an id.
     pub random: [u8; 10],
+    /// Random bits for the pauses before retries.
+    pub seed: u64,
     /// Where work goes that is done after the answer has left, where that is possible.
     pub deferred: Option<Deferred>,
 }
@@ -66,7 +72,8 @@ impl Invocation {
         let (head, tail) = random.split_at_mut(6);
         head.copy_from_slice(&uuid.as_bytes()[..6]);
         tail.copy_from_slice(&uuid.as_bytes()[9..13]);
-        Self { began, now: Timestamp::now(), ends: began + remaining, random, deferred }
+        let (_, seed) = uuid::Uuid::new_v4().as_u64_pair();
+        Self { began, now: Timestamp::now(), ends: began + remaining, random, seed, deferred }
     }
 }
 
@@ -128,7 +135,7 @@ where
                     upper: None,
                 })
                 .collect();
-            (endpoint_rows::to_csv(features), candidates)
+            (EndpointRows::of(features, &active.release.calling), candidates)
         })?;
     let transform_us = micros_since(transform_began);
 
@@ -136,22 +143,15 @@ where
         Duration::from_millis(u64::from(resolved.deadline_ms.unwrap_or(active.release.limits.default_deadline_ms)));
     let invocation_ends = invocation.ends.checked_sub(INVOCATION_RESERVE).unwrap_or(invocation.began);
     let answer_by = (invocation.began + budget).min(invocation_ends);
-    let mut record = unanswered_record(&resolved, &active, candidates);
+    let (arm, assignment) = assigned_arm(&active.release, &resolved);
+    let mut record = unanswered_record(&resolved, &active, arm, assignment, candidates);
     let endpoint_began = Instant::now();
     let whole = answer_by.saturating_duration_since(invocation.began);
-    let endpoint_by = answer_by.checked_sub(whole * ARCHIVE_SHARE_PERCENT / 100).unwrap_or(answer_by);
-    let timeout = endpoint_by.saturating_duration_since(endpoint_began);
-    match ask_endpoint(&proxy.endpoint, &record, rows, timeout).await {
-        Ok((variant, predictions)) => {
-            let plan = active.prepared.plan();
-            for (candidate, prediction) in record.candidates.iter_mut().zip(predictions) {
-                candidate.prediction = plan.bounded(prediction).unwrap_or(candidate.fallback);
-            }
-            record.tier = Tier::Endpoint;
-            record.variant = variant;
-        }
-        Err(reason) => record.tier_reason = Some(reason.to_owned()),
-    }
+    let endpoint_by = answer_by.checked_sub(archive_share(whole)).unwrap_or(answer_by);
+    let question = Question::new(record.prediction_id, &rows, &active.release.calling, invocation.seed);
+    let arms = (arm, active.release.second.as_ref());
+    let asked = ask_tiers(&proxy.endpoint, &proxy.health, arms, &question, endpoint_by).await;
+    asked.tell(&mut record, |prediction| active.prepared.plan().bounded(prediction));
     record.timings =
         Timings { transform_us, endpoint_us: micros_since(endpoint_began), total_us: micros_since(invocation.began) };
     record.answered_at = truncate_to_micros(invocation.now + invocation.began.elapsed());
@@ -159,23 +159,22 @@ where
     let archive_time = answer_by.saturating_duration_since(Instant::now()).max(ARCHIVE_LEAST);
     let unit = &active.prepared.plan().prediction().unit;
     let store = proxy.releases.store();
+    let late_archive_time = invocation_ends.saturating_duration_since(Instant::now());
     let record = match &invocation.deferred {
         // A caller's own id may be that of an earlier request, whose answer only the store knows.
         Some(deferred) if active.release.archive == ArchiveMode::AfterResponse && !resolved.caller_id => {
-            let (store, kept) = (store.clone(), record.clone());
-            let (now, time) = (invocation.now, invocation_ends.saturating_duration_since(Instant::now()));
-            let put = async move {
-                // Without a caller's id there is no earlier request to clash with.
-                if let Ok(Archived { record, only_in_log }) = archive(&store, kept, false, time).await {
-                    println!("{}", metrics::of_record(&record, only_in_log, now));
-                }
-            };
-            deferred.push(Box::pin(put));
+            deferred.push(archive_late(store.clone(), record.clone(), false, late_archive_time, invocation.now));
             record
         }
-        _ => {
-            let Archived { record, only_in_log } = archive(store, record, resolved.caller_id, archive_time).await?;
-            println!("{}", metrics::of_record(&record, only_in_log, invocation.now));
+        deferred => {
+            let Archived { record, lost } = archive(store, record, resolved.caller_id, archive_time).await?;
+            match (lost, deferred) {
+                (Some(_), Some(deferred)) => {
+                    let (store, record) = (store.clone(), record.clone());
+                    deferred.push(archive_late(store, record, resolved.caller_id, late_archive_time, invocation.now));
+                }
+                (lost, _) => settle(&record, lost, invocation.now),
+            }
             record
         }
     };
@@ -192,14 +191,20 @@ where
     Ok(PredictionAnswer::of_record(&record, unit))
 }
 
+/// How much of `whole` is kept back for the record.
+fn archive_share(whole: Duration) -> Duration {
+    (whole * ARCHIVE_SHARE_PERCENT / 100).max(ARCHIVE_FAIR.min(whole / 2))
+}
+
 /// The record before an endpoint was asked: the fallback's.
 fn unanswered_record(
     resolved: &ResolvedRequest,
     active: &ActiveRelease<Transformer>,
+    arm: &Arm,
+    assignment: ArmAssignment,
     candidates: Vec<CandidateRecord>,
 ) -> PredictionRecord {
     let release = &active.release;
-    let (arm, assignment) = assigned_arm(release, resolved);
     PredictionRecord {
         prediction_id: resolved.prediction_id,
         model: resolved.model.clone(),

@@ -1,7 +1,7 @@
 //! `POST /v1/predictions`: 1…N candidates in, one answer out, one record archived.
 //!
-//! The request is checked and transformed here, the arm's endpoint is asked once for all candidates, and where it does
-//! not answer in time the spec's fallback expression does: a well-formed request gets a 200. The record is written
+//! The request is checked and transformed here, the arm's endpoint is asked for all candidates at once, then the release's
+//! second endpoint, and where neither answers in time the spec's fallback expression does: a well-formed request gets a 200. The record is written
 //! before the response leaves.
 //!
 //! `GET /openapi.json`: the API's description for the release in force.
@@ -10,8 +10,7 @@
 mod arm_assignment;
 mod config;
 mod deferred;
-mod endpoint_rows;
-mod endpoint_tiers;
+mod endpoints;
 mod error;
 mod handler;
 mod metrics;
@@ -34,6 +33,7 @@ use cloud::{
 pub use config::Config;
 pub use deferred::Deferred;
 use deferred::DeferredSource;
+pub use endpoints::EndpointHealth;
 pub use error::ProxyError;
 use features::{LookupTable, Transformer};
 pub use handler::{Invocation, Proxy, answer};
@@ -69,6 +69,7 @@ pub async fn run() -> Result<(), Error> {
     let proxy = Arc::new(Proxy {
         releases: ReleaseCache::new(lake, ttl, preparing()),
         endpoint: SageMakerRuntime::new(&aws),
+        health: EndpointHealth::default(),
         config,
     });
     lambda_runtime::run(service_fn(move |event: LambdaEvent<HttpEvent>| {

@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use cloud::object_store::{GetObject, GetOutcome, Object, PutCondition, PutObject, PutOutcome, StoreError};
 use domain::{PredictionId, PredictionRecord, lake};
+use futures::future::BoxFuture;
+use jiff::Timestamp;
 use lambda_runtime::tracing::{error, warn};
 
-use crate::ProxyError;
+use crate::{ProxyError, metrics};
 
 /// A try gets at least this much of the time that is left.
 const LEAST_TRY: Duration = Duration::from_millis(20);
@@ -18,19 +20,19 @@ const FIRST_PAUSE: Duration = Duration::from_millis(4);
 pub(crate) struct Archived {
     /// The record that stands in the lake.
     pub(crate) record: PredictionRecord,
-    /// The store did not take it: the log has the only copy.
-    pub(crate) only_in_log: bool,
+    /// Why it does not stand there.
+    pub(crate) lost: Option<&'static str>,
 }
 
 /// Puts the record into the lake, and returns the record that stands there: an earlier one where the caller sends a
-/// request again. Where the store does not answer in time, the record goes to the log as the last resort.
+/// request again. Where the store does not answer in time, the reason is told.
 pub(crate) async fn archive<S: GetObject + PutObject>(
     store: &S,
     record: PredictionRecord,
     caller_id: bool,
     time: Duration,
 ) -> Result<Archived, ProxyError> {
-    let kept = |record| Archived { record, only_in_log: false };
+    let kept = |record| Archived { record, lost: None };
     let key = lake::landing_prediction(&record.model, record.prediction_id);
     let Ok(mut line) = serde_json::to_vec(&record) else { return Ok(kept(record)) };
     line.push(b'\n');
@@ -41,10 +43,36 @@ pub(crate) async fn archive<S: GetObject + PutObject>(
             Ok(earlier) if is_same_request(&earlier, &record) => Ok(kept(earlier)),
             Ok(_) => Err(ProxyError::IdReused(record.prediction_id)),
             // What lies there is no record of ours; the archiver will put it into quarantine.
-            Err(_) => Ok(lose_to_log(record, "landing_occupied")),
+            Err(_) => Ok(Archived { record, lost: Some("landing_occupied") }),
         },
-        Err(reason) => Ok(lose_to_log(record, reason)),
+        Err(reason) => Ok(Archived { record, lost: Some(reason) }),
     }
+}
+
+/// Puts the record after its answer has left, and settles it.
+pub(crate) fn archive_late<S: GetObject + PutObject + 'static>(
+    store: S,
+    record: PredictionRecord,
+    caller_id: bool,
+    time: Duration,
+    now: Timestamp,
+) -> BoxFuture<'static, ()> {
+    Box::pin(async move {
+        match archive(&store, record.clone(), caller_id, time).await {
+            Ok(Archived { record, lost }) => settle(&record, lost, now),
+            // The earlier request under this id is the one that the archive keeps.
+            Err(failure) => settle(&record, Some(failure.reason()), now),
+        }
+    })
+}
+
+/// Tells the metrics, and the log where it has the only copy: the last resort.
+pub(crate) fn settle(record: &PredictionRecord, lost: Option<&str>, now: Timestamp) {
+    if let Some(reason) = lost {
+        let line = serde_json::to_string(record).unwrap_or_default();
+        error!(reason, record = line, "the record could not be archived; this line is its only copy");
+    }
+    println!("{}", metrics::of_record(record, lost.is_some(), now));
 }
 
 /// Puts `line`, again where the store is unavailable or hangs, until `time` is over: the object that was there before, or
@@ -104,12 +132,6 @@ fn is_same_request(a: &PredictionRecord, b: &PredictionRecord) -> bool {
         && candidates(a) == candidates(b)
 }
 
-fn lose_to_log(record: PredictionRecord, reason: &str) -> Archived {
-    let line = serde_json::to_string(&record).unwrap_or_default();
-    error!(reason, record = line, "the record could not be archived; this line is its only copy");
-    Archived { record, only_in_log: true }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -161,17 +183,17 @@ mod tests {
         }
     }
 
-    /// Puts a record, within 200 ms: whether the log has the only copy, and how many puts there were.
+    /// Puts a record, within 200 ms: whether it was lost, and how many puts there were.
     async fn archived(faults: Vec<Fault>, caller_id: bool) -> (bool, u32) {
         let store = Faulty { store: MemoryStore::new(), faults, puts: AtomicU32::new(0) };
         let began = Instant::now();
         let time = Duration::from_millis(200);
-        let Archived { record: kept, only_in_log } = archive(&store, record(), caller_id, time).await.unwrap();
+        let Archived { record: kept, lost } = archive(&store, record(), caller_id, time).await.unwrap();
         assert!(began.elapsed() < time + Duration::from_millis(50), "{:?}", began.elapsed());
         assert_eq!(kept, record());
         let landed = store.store.contents();
-        assert_eq!(landed.len(), usize::from(!only_in_log));
-        (only_in_log, store.puts.load(Ordering::Relaxed))
+        assert_eq!(landed.len(), usize::from(lost.is_none()));
+        (lost.is_some(), store.puts.load(Ordering::Relaxed))
     }
 
     #[tokio::test]
@@ -185,11 +207,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_stays_wrong_ends_in_the_log_within_the_time() {
+    async fn what_stays_wrong_is_told_within_the_time() {
         assert_eq!(archived(vec![Fault::Refused], false).await, (true, 1));
         let always = |fault: fn() -> Fault| (0..1000).map(|_| fault()).collect::<Vec<_>>();
-        let (only_in_log, puts) = archived(always(|| Fault::Unavailable), true).await;
-        assert!(only_in_log && puts > 2, "{puts}");
+        let (is_lost, puts) = archived(always(|| Fault::Unavailable), true).await;
+        assert!(is_lost && puts > 2, "{puts}");
         assert!(archived(always(|| Fault::Hangs), true).await.0);
     }
 }

@@ -19,7 +19,7 @@ use domain::{
 };
 use features::Plan;
 use jiff::Timestamp;
-use prediction_proxy::{Config, Invocation, PredictionAnswer, Proxy, answer, preparing};
+use prediction_proxy::{Config, EndpointHealth, Invocation, PredictionAnswer, Proxy, answer, preparing};
 use serde_json::{Value, json};
 
 const SPEC: &str = include_str!("../../../models/pickup-eta/features.toml");
@@ -127,6 +127,7 @@ async fn proxy_over(behaviour: Behaviour, lake: Lake) -> Proxy<Lake, Endpoint> {
     Proxy {
         releases: ReleaseCache::new(lake, Duration::from_secs(5), preparing()),
         endpoint: Endpoint { behaviour, calls: Mutex::default() },
+        health: EndpointHealth::default(),
         config: Config {
             lake_bucket: "lake".to_owned(),
             default_model: "pickup-eta".parse().unwrap(),
@@ -149,7 +150,14 @@ fn raw(body: &str) -> HttpEvent {
 
 fn invocation() -> Invocation {
     let began = Instant::now();
-    Invocation { began, now: Timestamp::now(), ends: began + Duration::from_secs(10), random: [7; 10], deferred: None }
+    Invocation {
+        began,
+        now: Timestamp::now(),
+        ends: began + Duration::from_secs(10),
+        random: [7; 10],
+        seed: 7,
+        deferred: None,
+    }
 }
 
 async fn ask(proxy: &Proxy<Lake, Endpoint>, body: &Value) -> HttpAnswer {
@@ -197,7 +205,7 @@ async fn whatever_the_endpoint_does_the_request_is_answered_and_archived() {
         (Behaviour::Fails(InvokeErrorKind::Connection), "endpoint_connection"),
         (Behaviour::Hangs, "endpoint_timeout"),
         (Behaviour::Says("<html>"), "endpoint_garbage"),
-        (Behaviour::Says("1\n2\n"), "endpoint_garbage"),
+        (Behaviour::Says("1\n2\n"), "endpoint_row_count"),
         (Behaviour::Says("1\nNaN\n3\n"), "endpoint_garbage"),
         (Behaviour::AnotherVariant, "endpoint_other_variant"),
     ];

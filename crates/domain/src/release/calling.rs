@@ -5,8 +5,9 @@ pub const MAX_CALL_BYTES: usize = 6_291_456;
 /// The same for a serverless endpoint, bytes.
 pub const MAX_SERVERLESS_CALL_BYTES: usize = 4_194_304;
 
-/// How endpoints are called. Only the default is served yet ([`super::Release::check_served`]): one try in CSV, no hedge, no
-/// breaker, one call for all rows.
+/// How endpoints are called. The default is one try in CSV, no hedge, no breaker, one call for all rows.
+///
+/// Retries and hedges draw on one budget per endpoint and variant in each warm process: a tenth of its calls, and ten at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EndpointCalling {
@@ -17,7 +18,8 @@ pub struct EndpointCalling {
     /// A call's body has at most as many bytes; more rows are split into several calls. SageMaker takes 6 MB, a
     /// serverless endpoint 4 MB.
     pub max_body_bytes: usize,
-    /// The most tries of one endpoint, the first included. Only what can help is tried again.
+    /// The most tries of one endpoint, the first included. Only what can help is tried again: 429, 500, 503, 530, throttling and
+    /// broken connections; after a pause of random length.
     pub max_tries: u32,
     /// A second call of the same endpoint after the P95 of its recent calls; the first answer counts.
     pub hedge: bool,
@@ -44,9 +46,9 @@ impl Default for EndpointCalling {
 pub enum RowFormat {
     /// `text/csv`: a line per row, no header; an empty field is NULL.
     Csv,
-    /// `application/json`: `{"instances": [[…], …]}` and `{"predictions": […]}`.
+    /// `application/json`: `{"instances": [{"features": […]}, …]}` and `{"predictions": […]}`.
     Json,
-    /// `application/jsonlines`: a JSON value per line.
+    /// `application/jsonlines`: `{"features": […]}` per line, and a prediction per line.
     JsonLines,
 }
 
@@ -61,7 +63,8 @@ impl RowFormat {
     }
 }
 
-/// A circuit breaker, off by default: an endpoint that fails again and again is left alone for a while, then probed.
+/// A circuit breaker per endpoint and variant in each warm process, off by default: an endpoint that fails again and again is left
+/// alone for a while, then probed by one request at a time. A request counts once, after its retries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BreakerPolicy {

@@ -40,5 +40,5 @@ pub(crate) fn serve(listener: tokio::net::TcpListener, store: Arc<Store>, faults
     builder.set_auth(SimpleAuth::from_single(ACCESS_KEY_ID, SECRET_ACCESS_KEY));
     builder.set_access(faults::Access(faults));
     let service = builder.build();
-    http_server::serve_with(listener, move |_| service.clone())
+    http_server::serve_with(listener, move |_, _| service.clone())
 }
