@@ -12,7 +12,7 @@ pub use self::{
     calling::{BreakerPolicy, EndpointCalling, MAX_CALL_BYTES, MAX_SERVERLESS_CALL_BYTES, RowFormat},
     experiment::{ExperimentPlan, NamespacePart, Randomisation},
     pointer::{PointerMove, ReleasePointer},
-    promise::{Damping, PromisePolicy, ResidualQuantile},
+    promise::{Damping, Promise, PromisePolicy, ResidualQuantile},
 };
 use crate::{DomainError, ModelName, digest::sha256_hex};
 
@@ -131,10 +131,11 @@ pub struct Limits {
 }
 
 /// When the record is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ArchiveMode {
     /// Before the response leaves: an answer that was seen has a record.
+    #[default]
     BeforeResponse,
     /// After the response: faster by one PUT. A process that is killed between the two loses the record.
     AfterResponse,
@@ -175,27 +176,6 @@ impl Release {
         ReleaseId::try_from(sha256_hex(&self.to_bytes()))
     }
 
-    /// Refuses what is well-formed and not served yet: a release that was told to do something must not silently do something
-    /// else. Each part leaves this list with the code that serves it.
-    pub fn check_served(&self) -> Result<(), DomainError> {
-        let experiment = self.experiment.as_ref();
-        let not_served = [
-            ("shadows", !self.shadows.is_empty()),
-            ("promise", self.promise.is_some()),
-            // The archive has no columns that would keep their records out of the experiment's figures.
-            ("experiment.forced", experiment.is_some_and(|experiment| !experiment.forced.is_empty())),
-            ("experiment.randomise", experiment.is_some_and(|experiment| experiment.randomise != Randomisation::Unit)),
-        ];
-        let asked_for =
-            not_served.iter().filter(|(_, is_asked_for)| *is_asked_for).map(|(field, _)| format!("`{field}`"));
-        let asked_for: Vec<String> = asked_for.collect();
-        if asked_for.is_empty() {
-            return Ok(());
-        }
-        let verb = if asked_for.len() == 1 { "is" } else { "are" };
-        Err(DomainError::InvalidRelease(format!("{} {verb} not served yet; leave it out", asked_for.join(", "))))
-    }
-
     /// Checks what the types do not.
     pub fn validate(&self) -> Result<(), DomainError> {
         let invalid = |why: String| Err(DomainError::InvalidRelease(why));
@@ -217,8 +197,14 @@ impl Release {
         if let Some(name) = self.lookups.keys().find(|name| !is_lookup_name(name)) {
             return invalid(format!("`{name}` cannot be the name of a lookup table: it is a part of keys"));
         }
-        if let Some(shadow) = self.shadows.iter().find(|shadow| self.arms.iter().any(|arm| arm.name == shadow.name)) {
-            return invalid(format!("`{}` is an arm and a shadow", shadow.name));
+        for (index, shadow) in self.shadows.iter().enumerate() {
+            if self.arms.iter().any(|arm| arm.name == shadow.name) {
+                return invalid(format!("`{}` is an arm and a shadow", shadow.name));
+            }
+            // Its records are told apart by its name.
+            if self.shadows[..index].iter().any(|other| other.name == shadow.name) {
+                return invalid(format!("two shadows are named `{}`", shadow.name));
+            }
         }
         if self.calling.max_tries == 0 {
             return invalid("calling.max_tries is 0".to_owned());
@@ -301,13 +287,13 @@ mod tests {
         assert!(experiment(ExperimentPlan { namespace: part(0.5, 0.5), ..halves() }).validate().is_err());
         let lookups = |hash: &str| BTreeMap::from([("drives".to_owned(), hash.to_owned())]);
         assert_eq!(Release { lookups: lookups(&"0".repeat(64)), ..release() }.validate(), Ok(()));
-        assert_eq!(Release { lookups: lookups(&"0".repeat(64)), ..release() }.check_served(), Ok(()));
         assert!(Release { lookups: lookups("latest"), ..release() }.validate().is_err());
         let elsewhere = BTreeMap::from([("../releases".to_owned(), "0".repeat(64))]);
         assert!(Release { lookups: elsewhere, ..release() }.validate().is_err());
         let shadow = |name: &str| vec![Arm { name: name.to_owned(), ..release().arms[0].clone() }];
         assert_eq!(Release { shadows: shadow("challenger"), ..release() }.validate(), Ok(()));
         assert!(Release { shadows: shadow("control"), ..release() }.validate().is_err());
+        assert!(Release { shadows: [shadow("a"), shadow("a")].concat(), ..release() }.validate().is_err());
         let calling = |calling: EndpointCalling| Release { calling, ..release() };
         assert!(calling(EndpointCalling { max_tries: 0, ..EndpointCalling::default() }).validate().is_err());
         assert!(calling(EndpointCalling { max_body_bytes: 7 << 20, ..EndpointCalling::default() }).validate().is_err());
@@ -327,29 +313,5 @@ mod tests {
         assert_eq!(promise(&[(0.1, -60.0), (0.9, 90.0)]).validate(), Ok(()));
         assert!(promise(&[]).validate().is_err());
         assert!(promise(&[(0.9, -60.0), (0.1, 90.0)]).validate().is_err());
-    }
-
-    #[test]
-    fn refuses_what_is_not_served_yet_by_its_name() {
-        assert_eq!(release().check_served(), Ok(()));
-        let refused = |release: Release| {
-            assert_eq!(release.validate(), Ok(()));
-            release.check_served().unwrap_err().to_string()
-        };
-        let experiment = |plan: ExperimentPlan| Release { experiment: Some(plan), ..release() };
-        let halves = || ExperimentPlan::new("x", vec![0.5, 0.5]);
-        let forced = BTreeMap::from([("qa".parse().unwrap(), "control".to_owned())]);
-        let randomise = Randomisation::Switchback { slot_s: 1800, carry_over_s: 0, zone_input: None };
-        let arm = || Arm { name: "challenger".to_owned(), ..release().arms[0].clone() };
-        let calling = EndpointCalling { hedge: true, max_tries: 3, ..EndpointCalling::default() };
-        assert_eq!(Release { second: Some(arm()), calling, ..release() }.check_served(), Ok(()));
-        for (field, release) in [
-            ("`shadows`", Release { shadows: vec![arm()], ..release() }),
-            ("`experiment.forced`", experiment(ExperimentPlan { forced, ..halves() })),
-            ("`experiment.randomise`", experiment(ExperimentPlan { randomise, ..halves() })),
-        ] {
-            let told = refused(release);
-            assert!(told.contains(field), "{field}: {told}");
-        }
     }
 }

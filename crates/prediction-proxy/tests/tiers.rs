@@ -19,9 +19,9 @@ use domain::{
     Arm, BreakerPolicy, EndpointCalling, FeatureSpecSource, Limits, PredictionRecord, Release, ReleasePointer,
     RowFormat, Tier, lake,
 };
-use features::{Plan, Transformer};
+use features::Plan;
 use jiff::Timestamp;
-use prediction_proxy::{Config, EndpointHealth, Invocation, PredictionAnswer, Proxy, answer};
+use prediction_proxy::{Config, Invocation, PredictionAnswer, Proxy, answer, preparing};
 use serde_json::{Value, json};
 
 const SPEC: &str = include_str!("../../../models/pickup-eta/features.toml");
@@ -170,7 +170,7 @@ async fn proxy(calling: EndpointCalling, landing_takes: Duration) -> Served {
     };
     release.validate().unwrap();
     let id = release.id().unwrap();
-    let pointer = ReleasePointer { release_id: id.clone(), previous: None, moved_at: release.created_at };
+    let pointer = ReleasePointer::new(id.clone(), None, release.created_at);
     for (key, bytes) in [
         (lake::release(&release.model, &id), release.to_bytes()),
         (lake::release_pointer(&release.model), serde_json::to_vec(&pointer).unwrap()),
@@ -179,14 +179,15 @@ async fn proxy(calling: EndpointCalling, landing_takes: Duration) -> Served {
     }
     Proxy {
         releases: ReleaseCache::new(lake, Duration::from_mins(1), preparing()),
-        endpoint: Endpoints::default(),
-        health: EndpointHealth::default(),
+        endpoint: Arc::default(),
+        health: Arc::default(),
         config: Config {
             lake_bucket: "lake".to_owned(),
             default_model: "pickup-eta".parse().unwrap(),
             max_id_skew_s: 0,
             release_ttl_s: 60,
             deferred_work: false,
+            allow_forced_arm: false,
         },
     }
 }

@@ -25,8 +25,6 @@ const BYTES_PER_CELL: usize = 25;
 pub enum Check {
     /// The document agrees with itself.
     Document,
-    /// All that it asks for is served.
-    Served,
     /// A lookup table that it pins is there, with the content that its hash says.
     Lookup,
     /// The feature spec compiles, and its hash is the one that the document names.
@@ -47,7 +45,6 @@ impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Document => "document",
-            Self::Served => "served",
             Self::Lookup => "lookup",
             Self::Spec => "spec",
             Self::Endpoint => "endpoint",
@@ -193,11 +190,8 @@ pub async fn check(
 ) -> Result<Checked, ReleasesError> {
     let id = release.id()?;
     let mut report = CheckReport::default();
-    let told = |result: Result<(), domain::DomainError>, good: &str| {
-        result.map(|()| good.to_owned()).map_err(|error| error.to_string())
-    };
-    report.add(Check::Document, "release", told(release.validate(), "it agrees with itself"));
-    report.add(Check::Served, "release", told(release.check_served(), "all that it asks for is served"));
+    let document = release.validate().map(|()| "it agrees with itself".to_owned());
+    report.add(Check::Document, "release", document.map_err(|error| error.to_string()));
     let transformer = transformer(&release, tables, &mut report);
     let row = transformer.as_ref().map(|transformer| probe::csv_row(transformer, now));
     let described = describe(endpoints.describe, &release, &mut report).await;

@@ -6,56 +6,106 @@ use cloud::endpoint::{DescribeEndpoint, EndpointDescription};
 use domain::{Arm, FeatureSpecSource, Release};
 use jiff::Timestamp;
 
-use crate::{error::CliError, model_folder::ModelFolder, training::ModelVersions};
+use crate::{
+    error::CliError,
+    model_folder::{ArmPlan, ModelFolder},
+    training::ModelVersions,
+};
 
 /// Stands for the version of a model that cannot be found out. It is never published: a check fails as well.
 const UNKNOWN: &str = "unknown";
 
+/// A variant that the release asks: an arm's, a shadow's, or the second endpoint's.
+struct Asked<'a> {
+    name: &'a str,
+    endpoint: &'a str,
+    variant: &'a str,
+    /// As release.toml says.
+    model_version: Option<&'a String>,
+    /// What `--model-version` calls it: the variant, with its endpoint where that is not the arms'.
+    key: String,
+}
+
+/// All that the folder's release asks: its arms, its shadows, its second endpoint.
+fn asked(model: &ModelFolder) -> (Vec<Asked<'_>>, Vec<Asked<'_>>, Option<Asked<'_>>) {
+    let of_arm = |arm: &'_ ArmPlan| Asked {
+        name: &arm.name,
+        endpoint: &model.release.endpoint,
+        variant: &arm.variant,
+        model_version: arm.model_version.as_ref(),
+        key: arm.variant.clone(),
+    };
+    let second = model.release.second.as_ref().map(|second| Asked {
+        name: "second",
+        endpoint: second.endpoint.as_ref().unwrap_or(&model.release.endpoint),
+        variant: &second.variant,
+        model_version: second.model_version.as_ref(),
+        key: match &second.endpoint {
+            Some(endpoint) => format!("{endpoint}/{}", second.variant),
+            None => second.variant.clone(),
+        },
+    });
+    (model.release.arms.iter().map(of_arm).collect(), model.release.shadows.iter().map(of_arm).collect(), second)
+}
+
 /// The release of a model's folder, over these model versions.
 pub(crate) fn release_of(model: &ModelFolder, versions: &ModelVersions, created_at: Timestamp) -> Release {
-    let arms = model.release.arms.iter().map(|arm| Arm {
-        name: arm.name.clone(),
-        endpoint: model.release.endpoint.clone(),
-        variant: arm.variant.clone(),
-        model_version: versions.get(&arm.variant).cloned().unwrap_or_else(|| UNKNOWN.to_owned()),
-    });
+    let arm = |asked: Asked<'_>| Arm {
+        name: asked.name.to_owned(),
+        endpoint: asked.endpoint.to_owned(),
+        variant: asked.variant.to_owned(),
+        model_version: versions.get(&asked.key).cloned().unwrap_or_else(|| UNKNOWN.to_owned()),
+    };
+    let (arms, shadows, second) = asked(model);
     let spec = FeatureSpecSource { hash: model.plan.hash().to_owned(), toml: model.features_toml.clone() };
     Release {
         experiment: model.release.experiment.clone(),
         lookups: model.plan.lookups().map(|(name, sha256)| (name.to_owned(), sha256.to_owned())).collect(),
-        ..Release::new(model.name.clone(), created_at, spec, arms.collect(), model.release.limits)
+        shadows: shadows.into_iter().map(arm).collect(),
+        second: second.map(arm),
+        calling: model.release.calling.clone(),
+        promise: model.release.promise.clone(),
+        archive: model.release.archive,
+        ..Release::new(
+            model.name.clone(),
+            created_at,
+            spec,
+            arms.into_iter().map(arm).collect(),
+            model.release.limits,
+        )
     }
 }
 
-/// The model version behind each arm's variant: as `named`, else as release.toml says, else what the variant serves now.
+/// The model version behind each variant that is asked: as `named`, else as release.toml says, else what the variant serves
+/// now.
 ///
 /// # Errors
-/// A name for a variant that no arm has, or a variant whose model cannot be told.
+/// A name for a variant that is not asked, or a variant whose model cannot be told.
 pub(crate) async fn versions(
     model: &ModelFolder,
     named: &BTreeMap<String, String>,
     endpoints: &dyn DescribeEndpoint,
 ) -> Result<ModelVersions, CliError> {
-    let arms = &model.release.arms;
-    if let Some(unknown) = named.keys().find(|variant| arms.iter().all(|arm| arm.variant != **variant)) {
-        let variants: Vec<&str> = arms.iter().map(|arm| arm.variant.as_str()).collect();
-        let what = format!("--model-version: no arm has the variant `{unknown}`; there are: {}", variants.join(", "));
+    let (arms, shadows, second) = asked(model);
+    let all: Vec<Asked<'_>> = arms.into_iter().chain(shadows).chain(second).collect();
+    if let Some(unknown) = named.keys().find(|variant| all.iter().all(|asked| asked.key != **variant)) {
+        let variants: Vec<&str> = all.iter().map(|asked| asked.key.as_str()).collect();
+        let what = format!("--model-version: nothing asks the variant `{unknown}`; there are: {}", variants.join(", "));
         return Err(CliError::Unexpected(what));
     }
     let mut versions = ModelVersions::new();
-    let mut described = None;
-    for arm in arms {
-        let told = named.get(&arm.variant).or(arm.model_version.as_ref());
-        if let Some(told) = told {
-            versions.insert(arm.variant.clone(), told.clone());
+    let mut described = BTreeMap::new();
+    for asked in &all {
+        if let Some(told) = named.get(&asked.key).or(asked.model_version) {
+            versions.insert(asked.key.clone(), told.clone());
             continue;
         }
-        if described.is_none() {
+        if !described.contains_key(asked.endpoint) {
             // An endpoint that cannot be described is for the checks to tell.
-            described = Some(endpoints.describe_endpoint(&model.release.endpoint).await.ok().flatten());
+            described.insert(asked.endpoint, endpoints.describe_endpoint(asked.endpoint).await.ok().flatten());
         }
-        if let Some(version) = served(described.as_ref().and_then(Option::as_ref), &arm.variant)? {
-            versions.insert(arm.variant.clone(), version);
+        if let Some(version) = served(described.get(asked.endpoint).and_then(Option::as_ref), asked.variant)? {
+            versions.insert(asked.key.clone(), version);
         }
     }
     Ok(versions)

@@ -151,7 +151,7 @@ where
         }
         let release: Release =
             serde_json::from_slice(&document.bytes).map_err(|error| refused(model, format!("`{key}`: {error}")))?;
-        release.validate().and_then(|()| release.check_served()).map_err(|error| refused(model, error.to_string()))?;
+        release.validate().map_err(|error| refused(model, error.to_string()))?;
         let tables = self.load_tables(model, &release.lookups).await?;
         let prepare = self.preparing.prepare;
         let prepared = tokio::task::spawn_blocking(move || prepare(&release, tables).map(|made| (release, made))).await;

@@ -72,7 +72,7 @@ async fn a_release_that_is_right_passes_all_checks_and_each_variant_is_asked() {
     release.experiment = Some(domain::ExperimentPlan::new("x", vec![0.5, 0.5]));
     let report = fake.check(release).await;
     assert!(report.is_passed(), "{report:#?}");
-    assert_eq!(report.checks.len(), 4 + 2 * 4);
+    assert_eq!(report.checks.len(), 3 + 2 * 4);
     // The middle of the range of `lat`; `car_lat` has none.
     assert_eq!(*fake.asked.lock().unwrap(), ["shallow: -41,41\n", "deep: -41,41\n"]);
 }
@@ -83,12 +83,11 @@ async fn every_problem_is_told_at_once() {
     let mut release = release(1);
     release.arms[0].variant = "deeper".to_owned();
     release.arms.push(Arm { name: "treatment".into(), endpoint: "nowhere".into(), ..release.arms[0].clone() });
-    release.calling.hedge = true;
     release.limits.max_candidates = 1_000_000;
     let report = fake.check(release).await;
     assert_eq!(
         failed(&report),
-        [Check::Document, Check::Served, Check::Endpoint, Check::Variant, Check::CallSize, Check::CallSize],
+        [Check::Document, Check::Endpoint, Check::Variant, Check::CallSize, Check::CallSize],
         "{report:#?}"
     );
     assert_eq!(not_run(&report), [Check::Probe, Check::Arity, Check::Variant, Check::Probe, Check::Arity]);
