@@ -82,6 +82,31 @@ fn the_demo_runs_the_whole_loop() {
     assert!(report.contains("pickup-eta") && report.contains("<svg"));
     assert_eq!(result["replay"]["tiers"]["endpoint"], 150);
     assert_no_process_left(directory.path());
+    what_it_left_can_be_asked_about(directory.path(), number("joined"));
+}
+
+/// The commands over evaluations, on the lake of a cloud that has ended.
+fn what_it_left_can_be_asked_about(directory: &Path, joined: f64) {
+    let ask = |arguments: &[&str]| -> Value {
+        let output = mannen(directory).args(arguments).arg("--json").output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let card = ask(&["experiment", "status"])["experiments"][0].take();
+    assert_eq!((&card["id"], &card["arms"][0]["name"]), (&"deeper-trees".into(), &"control".into()));
+    let predictions: u64 =
+        card["arms"].as_array().unwrap().iter().map(|arm| arm["predictions"].as_u64().unwrap()).sum();
+    assert_eq!(predictions, 150);
+    assert!(card["comparisons"][0]["metrics"][0]["effect"]["upper"].is_f64(), "{card}");
+    assert!(ask(&["experiment", "plan", "--effect", "0.1"])["units"].as_u64().unwrap() > 100);
+    let ended = ask(&["experiment", "stop", "--arm", "treatment"]);
+    assert_eq!(ended["release"]["arms"][0]["name"], "treatment");
+    assert!(ended["release"]["experiment"].is_null());
+    let report = ask(&["report", "--out", "page.html"]);
+    assert_eq!(report["drift"]["rows"].as_f64(), Some(joined), "{report}");
+    assert!(fs::read_to_string(directory.join("page.html")).unwrap().contains("Features against training"));
+    let output = mannen(directory).args(["report", "--markdown"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("## Experiment deeper-trees"));
 }
 
 /// The deadline is generous here: it is the tiers and the archive that a busy machine must not change.

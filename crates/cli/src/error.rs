@@ -59,6 +59,12 @@ pub(crate) enum CliError {
     /// Files that cannot be transformed.
     #[error(transparent)]
     Batch(#[from] feature_batch::BatchError),
+    /// Evaluations that cannot be read.
+    #[error(transparent)]
+    Evaluations(#[from] evaluator::EvaluatorError),
+    /// A plan of an experiment that cannot be made.
+    #[error(transparent)]
+    Experiments(#[from] experiments::ExperimentsError),
     /// Releases.
     #[error(transparent)]
     Releases(#[from] ReleasesError),
@@ -121,6 +127,8 @@ impl CliError {
             Self::SageMaker(error) => error.reason(),
             Self::Api { .. } => "api_unreachable",
             Self::Batch(error) => error.reason(),
+            Self::Evaluations(error) => error.reason(),
+            Self::Experiments(error) => error.reason(),
             Self::Releases(error) => error.reason(),
             Self::ChecksFailed(_) => "release_checks_failed",
             Self::LookupMissing { .. } => "lookup_missing",

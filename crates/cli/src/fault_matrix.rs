@@ -26,7 +26,7 @@ use crate::{
     error::CliError,
     local_cloud::RunningCloud,
     model_folder::ModelFolder,
-    releasing,
+    release,
     replay::post,
     source,
     terminal::{Step, Terminal, grouped, strong},
@@ -111,9 +111,8 @@ async fn measure(
     rides: &source::Rides,
 ) -> Result<MatrixResult, CliError> {
     let versions = training::train_and_deploy(running, model, &rides.training, terminal).await?;
-    let now = Timestamp::now();
-    let release = releasing::release_of(model, &versions, now)?;
-    let own = release.arms[0].clone();
+    let released = release::release_of(model, &versions, Timestamp::now());
+    let own = released.arms[0].clone();
     let second = versions.iter().find(|(variant, _)| **variant != own.variant).map(|(variant, version)| Arm {
         name: "second".to_owned(),
         endpoint: own.endpoint.clone(),
@@ -138,9 +137,10 @@ async fn measure(
             second: (state != Second::None).then(|| second.clone()),
             // What can help is tried again; no breaker, so that each request meets the fault.
             calling: EndpointCalling { max_tries: 2, ..EndpointCalling::default() },
-            ..release.clone()
+            created_at: Timestamp::now(),
+            ..released.clone()
         };
-        let id = releasing::publish(&running.lake, &release, Timestamp::now()).await?;
+        let id = release::publish_locally(running, model, release, "the fault matrix").await?;
         sender.wait_for_release(&id, &rides.replay[0]).await?;
         for case in &cases {
             let failing = |is_failing: bool| case.fault.filter(|_| is_failing);

@@ -8,6 +8,8 @@ mod archive_counts;
 mod arguments;
 mod demo;
 mod error;
+mod evaluations;
+mod experiment;
 mod fault_matrix;
 mod features;
 mod lake;
@@ -17,6 +19,7 @@ mod model_folder;
 mod programs;
 mod release;
 mod replay;
+mod report;
 mod source;
 mod stats;
 mod terminal;
@@ -52,6 +55,8 @@ fn main() -> ExitCode {
             Command::Release { command } => Box::pin(release::run(&command, terminal)).await,
             Command::FaultMatrix(options) => fault_matrix::run(&options, terminal).await,
             Command::Features { command } => features::run(&command, terminal),
+            Command::Experiment { command } => experiment::run(&command, terminal).await,
+            Command::Report(options) => report::run(&options, terminal).await,
             Command::Stats { .. } => Ok(()),
         }
     });

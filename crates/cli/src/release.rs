@@ -12,6 +12,7 @@ use feature_batch::LookupFile;
 use jiff::Timestamp;
 use releases::{CurrentPointer, Endpoints, MoveOrder, Moved, PinnedTables, Watcher, in_force, read_release, resolve};
 
+pub(crate) use self::candidate::release_of;
 use crate::{
     error::CliError,
     lake::{Lake, LakeOptions, SageMaker},
@@ -151,14 +152,23 @@ pub(crate) async fn publish_trained(
     model: &ModelFolder,
     versions: &ModelVersions,
 ) -> Result<ReleaseId, CliError> {
+    let release = release_of(model, versions, Timestamp::now());
+    publish_locally(running, model, release, "trained on this machine").await
+}
+
+/// Publishes a release of `model` in the local cloud, checked like any other.
+pub(crate) async fn publish_locally(
+    running: &RunningCloud,
+    model: &ModelFolder,
+    release: Release,
+    why: &str,
+) -> Result<ReleaseId, CliError> {
     let now = Timestamp::now();
-    let release = candidate::release_of(model, versions, now);
     releases::put_tables(&running.lake, &model.lookups).await?;
     let tables = releases::pinned_tables(&running.lake, &release).await?;
     let endpoints = Endpoints { describe: &running.sagemaker, invoke: &running.sagemaker_runtime };
     let checked = releases::check(endpoints, release, tables, now).await?.servable()?;
-    let reason = Some("trained on this machine".to_owned());
-    let order = MoveOrder { author: Some("mannen".to_owned()), reason, now, expect: None };
+    let order = MoveOrder { author: Some("mannen".to_owned()), reason: Some(why.to_owned()), now, expect: None };
     Ok(releases::publish(&running.lake, &checked, &order).await?.pointer.release_id)
 }
 
@@ -178,7 +188,7 @@ impl Prepared {
         let SageMaker { control, .. } = sagemaker(&lake)?;
         let named: BTreeMap<String, String> = options.model_versions.iter().cloned().collect();
         let versions = candidate::versions(&model, &named, control).await?;
-        let candidate = candidate::release_of(&model, &versions, Timestamp::now());
+        let candidate = release_of(&model, &versions, Timestamp::now());
         let current = match in_force(&lake.store, &model.name).await? {
             Some(current) => {
                 let release = read_release(&lake.store, &model.name, &current.pointer.release_id).await?;
