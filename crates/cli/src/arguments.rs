@@ -32,6 +32,12 @@ pub(crate) enum Command {
     Up(UpOptions),
     /// Send recorded trips as requests to a running API, and their durations as outcomes
     Replay(ReplayOptions),
+    /// Send requests under every fault that an endpoint can have, and print what became of them
+    ///
+    /// Starts the cloud on a laptop with a small model, tells its endpoint to be slow, to fail, to reset connections and to answer
+    /// garbage, without and with a second endpoint, and checks that every request is answered by the right tier within its deadline
+    /// and archived. Exits with 1 where one is not.
+    FaultMatrix(FaultMatrixOptions),
     /// Check, explain, compare and run a feature spec
     Features {
         #[command(subcommand)]
@@ -131,6 +137,27 @@ pub(crate) struct ReplayOptions {
     /// Requests under way at the same time
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) concurrency: u16,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct FaultMatrixOptions {
+    #[command(flatten)]
+    pub(crate) cloud: CloudOptions,
+    /// How many requests to send under each fault
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) requests: u32,
+    /// Each request's deadline, in milliseconds
+    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    pub(crate) deadline_ms: u32,
+    /// How much later than its deadline an answer may reach the client, in milliseconds
+    #[arg(long, default_value_t = 10)]
+    pub(crate) grace_ms: u32,
+    /// How many simulated rides to train on
+    #[arg(long, default_value_t = 3_000, value_parser = clap::value_parser!(u32).range(100..=10_000_000))]
+    pub(crate) training_rides: u32,
+    /// Seed of the simulated city
+    #[arg(long, default_value_t = 20_180_101)]
+    pub(crate) seed: u64,
 }
 
 fn share(text: &str) -> Result<f64, String> {

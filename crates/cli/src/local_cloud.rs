@@ -53,6 +53,8 @@ impl RunningCloud {
         setup.parameters = BTreeMap::from([
             ("MaxIdSkewSeconds".to_owned(), "0".to_owned()),
             ("DefaultModel".to_owned(), model.name.to_string()),
+            // A machine that is busy with everything at once may miss a deadline; what is not stored by then is put after it.
+            ("DeferredWork".to_owned(), "true".to_owned()),
         ]);
         // A batch whose function died comes back at once: nobody waits six minutes at a laptop.
         setup.queue_retry_delay = Some(Duration::from_secs(1));

@@ -8,6 +8,7 @@ mod archive_counts;
 mod arguments;
 mod demo;
 mod error;
+mod fault_matrix;
 mod features;
 #[allow(dead_code)] // until the first command over a lake
 mod lake;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
             Command::Demo(options) => demo::run(&options, terminal).await,
             Command::Up(options) => up::run(&options, terminal).await,
             Command::Replay(options) => replay::run(&options, terminal).await,
+            Command::FaultMatrix(options) => fault_matrix::run(&options, terminal).await,
             Command::Features { command } => features::run(&command, terminal),
             Command::Stats { .. } => Ok(()),
         }

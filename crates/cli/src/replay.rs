@@ -132,7 +132,8 @@ async fn send_outcome(client: &Client, api: &str, events: &[OutcomeEvent]) -> Re
     Ok(if status.is_success() { Ok(events.len() as u64) } else { Err(problem_text(status, &body)) })
 }
 
-async fn post<T: Serialize>(
+/// Posts JSON to the API; the status and the body.
+pub(crate) async fn post<T: Serialize>(
     client: &Client,
     api: &str,
     path: &str,

@@ -21,7 +21,7 @@ use crate::{
     options::Options,
     processes::Processes,
     s3::{self, Store},
-    sagemaker::{self, Parts, SageMaker},
+    sagemaker::{self, EndpointFault, Parts, SageMaker},
     schedules::{self, Expression},
     sqs::{self, Mapping, Queues},
     template::{ScheduleSpec, Setting, Template},
@@ -334,6 +334,12 @@ impl LocalCloud {
             known: self.queues.0.keys().map(String::as_str).collect::<Vec<_>>().join(", "),
         })?;
         Ok(found.send(body, None))
+    }
+
+    /// Tells a SageMaker endpoint, or one of its variants, to have a fault from now on; `None` heals. The same as the control
+    /// route `/_faults` of SageMaker's runtime.
+    pub fn set_endpoint_fault(&self, endpoint: &str, variant: Option<&str>, fault: Option<EndpointFault>) {
+        self.sagemaker.set_fault(endpoint, variant, fault);
     }
 
     /// Waits until no event runs, no queue but the dead-letter queues holds anything, and SageMaker is at rest.

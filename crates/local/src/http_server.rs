@@ -1,6 +1,6 @@
 //! A small HTTP/1.1 server on 127.0.0.1.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+use std::{convert::Infallible, io, net::SocketAddr, os::fd::AsFd, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, Response, StatusCode, header};
@@ -11,7 +11,11 @@ use hyper::{
     service::{HttpService, service_fn},
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpListener, task::JoinSet};
+use socket2::Socket;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
 
 use crate::error::LocalError;
 
@@ -48,7 +52,7 @@ where
     F: Future<Output = Reply> + Send + 'static,
 {
     let handler = Arc::new(handler);
-    serve_with(listener, move |peer| {
+    serve_with(listener, move |_, peer| {
         let handler = handler.clone();
         service_fn(move |request| {
             let reply = handler(request, peer);
@@ -60,7 +64,7 @@ where
 /// Serves what `make` makes for each connection.
 pub(crate) fn serve_with<M, S>(listener: TcpListener, make: M) -> Server
 where
-    M: Fn(SocketAddr) -> S + Send + Sync + 'static,
+    M: Fn(&TcpStream, SocketAddr) -> S + Send + Sync + 'static,
     S: HttpService<Incoming> + Send + 'static,
     S::Future: Send + 'static,
     S::ResBody: Send + 'static,
@@ -83,7 +87,7 @@ where
             };
             // Head and body of an answer are separate segments: without this each waits for a delayed acknowledgement.
             let _ = stream.set_nodelay(true);
-            let service = make(peer);
+            let service = make(&stream, peer);
             connections.spawn(async move {
                 let served = http1::Builder::new()
                     .timer(TokioTimer::new())
@@ -98,6 +102,25 @@ where
         }
     });
     Server { address, task }
+}
+
+/// A connection that can be ended with a reset: a service that has called [`Resettable::reset`] and then fails leaves its client
+/// without an answer, as a broken peer does.
+#[derive(Debug)]
+pub(crate) struct Resettable(Socket);
+
+impl Resettable {
+    /// Must not outlive the connection's service: it keeps the connection open.
+    pub(crate) fn of(stream: &TcpStream) -> io::Result<Self> {
+        Ok(Self(stream.as_fd().try_clone_to_owned()?.into()))
+    }
+
+    /// The end of the connection will be a reset.
+    pub(crate) fn reset(&self) -> io::Error {
+        // A connection that is closed already needs no reset.
+        let _ = self.0.set_linger(Some(Duration::ZERO));
+        io::ErrorKind::ConnectionReset.into()
+    }
 }
 
 /// Why a body could not be read.

@@ -30,4 +30,5 @@ pub use cloud::{FunctionStatistics, LocalCloud, QueueStatistics, Statistics};
 pub use error::LocalError;
 pub use options::{FunctionLauncher, Options, Ports, StaticRoute};
 pub use processes::run_child;
+pub use sagemaker::EndpointFault;
 pub use stored_objects::StoredObjects;

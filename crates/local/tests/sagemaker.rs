@@ -188,6 +188,29 @@ async fn from_data_to_predictions() {
     assert_eq!(code(invoke("1").endpoint_name("nobody")).await, (400, "ValidationError".to_owned()));
     assert_eq!(code(invoke("1").target_variant("z")).await, (400, "ValidationError".to_owned()));
     assert_eq!(code(invoke("1").body(Blob::new(vec![b'x'; 6_291_457]))).await, (400, "ValidationError".to_owned()));
+    // An endpoint has the faults that it is told.
+    let control_route = format!("{}/_faults/eta/a", cloud.sagemaker_runtime_url());
+    let told = reqwest::Client::builder().no_proxy().build().unwrap();
+    for (fault, status, expected) in [
+        ("model-error", 424, "ModelError"),
+        ("model-not-ready", 429, "ModelNotReadyException"),
+        ("internal-failure", 500, "InternalFailure"),
+        ("service-unavailable", 503, "ServiceUnavailable"),
+        ("internal-dependency", 530, "InternalDependencyException"),
+        ("throttled", 400, "ThrottlingException"),
+    ] {
+        let answer = told.put(&control_route).body(json!({ "fault": fault }).to_string()).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{fault}");
+        assert_eq!(code(invoke("1").target_variant("a")).await, (status, expected.to_owned()));
+        invoke("1").target_variant("b").send().await.unwrap();
+    }
+    told.put(&control_route).body(r#"{"fault":"reset"}"#).send().await.unwrap();
+    let error = invoke("1").target_variant("a").send().await.unwrap_err();
+    assert!(matches!(&error, SdkError::DispatchFailure(_)), "{error:?}");
+    assert_eq!(told.put(&control_route).body(r#"{"fault":"tired"}"#).send().await.unwrap().status(), 400);
+    told.delete(&control_route).send().await.unwrap();
+    invoke("1").target_variant("a").send().await.unwrap();
+
     // A container that dies is started anew.
     assert_eq!(code(invoke("die").target_variant("a")).await.0, 424);
     let mut codes = Vec::new();

@@ -37,5 +37,5 @@ pub(crate) fn serve(listener: tokio::net::TcpListener, store: Arc<Store>) -> Ser
     let mut builder = S3ServiceBuilder::new(service::Service::new(store));
     builder.set_auth(SimpleAuth::from_single(ACCESS_KEY_ID, SECRET_ACCESS_KEY));
     let service = builder.build();
-    http_server::serve_with(listener, move |_| service.clone())
+    http_server::serve_with(listener, move |_, _| service.clone())
 }

@@ -7,6 +7,7 @@ mod container;
 mod control_plane;
 mod endpoints;
 mod errors;
+mod faults;
 mod runtime;
 mod training;
 
@@ -19,8 +20,9 @@ use std::{
 
 use serde_json::Value;
 
+pub use self::faults::EndpointFault;
 pub(crate) use self::{control_plane::serve as serve_control_plane, runtime::serve as serve_runtime};
-use self::{endpoints::Endpoint, training::TrainingJob};
+use self::{endpoints::Endpoint, faults::Faults, training::TrainingJob};
 use crate::{processes::Processes, s3::Store};
 
 /// All of SageMaker's state.
@@ -36,6 +38,7 @@ pub(crate) struct SageMaker {
     pub(crate) account_id: String,
     pub(crate) start_timeout: Duration,
     pub(crate) client: reqwest::Client,
+    faults: Faults,
     state: Mutex<State>,
 }
 
@@ -77,8 +80,14 @@ impl SageMaker {
             account_id,
             start_timeout,
             client,
+            faults: Faults::default(),
             state: Mutex::default(),
         }))
+    }
+
+    /// Tells an endpoint, or one of its variants, to have a fault; `None` heals.
+    pub(crate) fn set_fault(&self, endpoint: &str, variant: Option<&str>, fault: Option<EndpointFault>) {
+        self.faults.set(endpoint, variant, fault);
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {

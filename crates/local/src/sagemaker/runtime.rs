@@ -4,17 +4,20 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode, header};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Collected};
+use hyper::{body::Incoming, service::service_fn};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::{SageMaker, endpoints::Variant};
-use crate::http_server::{self, BodyError, Reply, Server, read_body, set, text};
+use super::{EndpointFault, SageMaker, endpoints::Variant, faults};
+use crate::http_server::{self, BodyError, Reply, Resettable, Server, read_body, set, text};
 
 /// 6 MiB.
 const LARGEST_BODY: usize = 6_291_456;
 /// A container answers within a minute or not at all.
 const CONTAINER_TIMEOUT: Duration = Duration::from_mins(1);
+
+const BROKEN: std::io::ErrorKind = std::io::ErrorKind::BrokenPipe;
 
 /// What reaches the container; all other headers are taken off.
 const FORWARDED: [&str; 10] = [
@@ -30,49 +33,87 @@ const FORWARDED: [&str; 10] = [
     "x-amzn-trace-id",
 ];
 
-struct Failure {
+pub(super) struct Failure {
     status: StatusCode,
     kind: &'static str,
     body: Value,
 }
 
 impl Failure {
-    fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
+    pub(super) fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
         Self { status, kind, body: json!({ "Message": message.into() }) }
     }
 
-    fn validation(message: impl Into<String>) -> Self {
+    pub(super) fn validation(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "ValidationError", message)
+    }
+
+    /// The container's own error: its status, 0 where it did not answer, and what it said.
+    pub(super) fn model_error(original_status: u16, original: &str, message: &str, logs: &str) -> Self {
+        Self {
+            status: StatusCode::FAILED_DEPENDENCY,
+            kind: "ModelError",
+            body: json!({
+                "Message": message,
+                "OriginalStatusCode": original_status,
+                "OriginalMessage": original,
+                "LogStreamArn": logs,
+            }),
+        }
+    }
+}
+
+/// What a request ends with that is not answered well.
+enum Ending {
+    Failed(Failure),
+    Reset,
+}
+
+impl From<Failure> for Ending {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
     }
 }
 
 pub(crate) fn serve(listener: TcpListener, sagemaker: Arc<SageMaker>) -> Server {
-    http_server::serve(listener, move |request, _| {
-        let sagemaker = sagemaker.clone();
-        async move {
-            let mut reply = match answer(&sagemaker, request).await {
-                Ok(reply) => reply,
-                Err(failure) => {
-                    let mut reply = http_server::json(failure.status, &failure.body);
-                    set(&mut reply, "x-amzn-errortype", failure.kind);
-                    reply
-                }
-            };
-            set(&mut reply, "x-amzn-requestid", &uuid::Uuid::now_v7().to_string());
-            reply
-        }
+    http_server::serve_with(listener, move |stream, _| {
+        let (sagemaker, connection) = (sagemaker.clone(), Arc::new(Resettable::of(stream)));
+        service_fn(move |request| {
+            let (sagemaker, connection) = (sagemaker.clone(), connection.clone());
+            async move {
+                let mut reply = match answer(&sagemaker, request).await {
+                    Ok(reply) => reply,
+                    Err(Ending::Reset) => {
+                        return Err(connection.as_ref().as_ref().map_or_else(|_| BROKEN.into(), Resettable::reset));
+                    }
+                    Err(Ending::Failed(failure)) => {
+                        let mut reply = http_server::json(failure.status, &failure.body);
+                        set(&mut reply, "x-amzn-errortype", failure.kind);
+                        reply
+                    }
+                };
+                set(&mut reply, "x-amzn-requestid", &uuid::Uuid::now_v7().to_string());
+                Ok::<Reply, std::io::Error>(reply)
+            }
+        })
     })
 }
 
-async fn answer(sagemaker: &Arc<SageMaker>, request: Request<Incoming>) -> Result<Reply, Failure> {
+async fn answer(sagemaker: &Arc<SageMaker>, request: Request<Incoming>) -> Result<Reply, Ending> {
     let path = request.uri().path().to_owned();
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    if let [faults::ROUTE, place @ ..] = parts.as_slice() {
+        let method = request.method().clone();
+        let body = read_body(request.into_body(), LARGEST_BODY).await;
+        let body = body.map_err(|_| Failure::validation("The body cannot be read."))?;
+        return Ok(sagemaker.faults.control(&method, place, &body)?);
+    }
     let (&Method::POST, ["endpoints", endpoint, "invocations"]) = (request.method(), parts.as_slice()) else {
-        return Err(Failure::new(
+        return Err(Ending::Failed(Failure::new(
             StatusCode::NOT_FOUND,
             "UnknownOperationException",
             "only POST /endpoints/{name}/invocations is offered here",
-        ));
+        )));
     };
     let (head, body) = request.into_parts();
     check_headers(&head.headers)?;
@@ -87,9 +128,10 @@ async fn answer(sagemaker: &Arc<SageMaker>, request: Request<Incoming>) -> Resul
     if variant.serving.process.has_ended() {
         sagemaker.revive(endpoint, &variant.name, variant.serving.process.id);
         let message = format!("The container of variant {} has ended; it is being started anew.", variant.name);
-        return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message));
+        return Err(Ending::Failed(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message)));
     }
-    sagemaker.ask(endpoint, &variant, &head.headers, body).await
+    let fault = sagemaker.faults.of(endpoint, &variant.name);
+    sagemaker.ask_with_fault(endpoint, &variant, &head.headers, body, fault).await
 }
 
 fn check_headers(headers: &HeaderMap) -> Result<(), Failure> {
@@ -131,6 +173,41 @@ impl SageMaker {
         })
     }
 
+    /// Asks a variant that may be told to have a fault.
+    async fn ask_with_fault(
+        &self,
+        endpoint: &str,
+        variant: &Variant,
+        headers: &HeaderMap,
+        body: Bytes,
+        fault: Option<EndpointFault>,
+    ) -> Result<Reply, Ending> {
+        let Some(fault) = fault else { return Ok(self.ask(endpoint, variant, headers, body).await?) };
+        if let Some(failure) = fault.failure(&self.log_stream(endpoint)) {
+            return Err(Ending::Failed(failure));
+        }
+        let mut reply = match fault {
+            EndpointFault::Reset => return Err(Ending::Reset),
+            EndpointFault::Garbage => http_server::bytes(StatusCode::OK, "text/csv", "<html>502</html>\n".into()),
+            _ => {
+                tokio::time::sleep(fault.delay()).await;
+                self.ask(endpoint, variant, headers, body).await?
+            }
+        };
+        if fault == EndpointFault::TooFewRows {
+            let content_type = text(reply.headers(), "content-type").unwrap_or_default().to_owned();
+            // A full body is whole at once and cannot fail.
+            let whole = reply.body_mut().collect().await.map(Collected::to_bytes).unwrap_or_default();
+            reply = http_server::bytes(StatusCode::OK, &content_type, faults::without_last_row(&content_type, &whole));
+        }
+        set(&mut reply, "x-amzn-invoked-production-variant", &variant.name);
+        Ok(reply)
+    }
+
+    fn log_stream(&self, endpoint: &str) -> String {
+        format!("arn:aws:logs:{}:{}:log-group:/aws/sagemaker/Endpoints/{endpoint}", self.region, self.account_id)
+    }
+
     async fn ask(&self, endpoint: &str, variant: &Variant, headers: &HeaderMap, body: Bytes) -> Result<Reply, Failure> {
         let mut forwarded = HeaderMap::new();
         for name in FORWARDED {
@@ -140,25 +217,16 @@ impl SageMaker {
         }
         let url = format!("{}/invocations", variant.serving.url);
         let request = self.client.post(url).headers(forwarded).body(body).timeout(CONTAINER_TIMEOUT);
-        let model_error = |original: u16, text: &str, message: String| Failure {
-            status: StatusCode::FAILED_DEPENDENCY,
-            kind: "ModelError",
-            body: json!({
-                "Message": message,
-                "OriginalStatusCode": original,
-                "OriginalMessage": text,
-                "LogStreamArn": format!(
-                    "arn:aws:logs:{}:{}:log-group:/aws/sagemaker/Endpoints/{endpoint}", self.region, self.account_id
-                ),
-            }),
-        };
+        let logs = self.log_stream(endpoint);
+        let model_error =
+            |original: u16, text: &str, message: &str| Failure::model_error(original, text, message, &logs);
         let no_answer = |error: &reqwest::Error| {
             let why = if error.is_timeout() {
                 "Your invocation timed out while waiting for a response from container primary.".to_owned()
             } else {
                 format!("The container primary did not answer: {error}")
             };
-            model_error(0, &why, format!("Received server error (0) from primary with message \"{why}\"."))
+            model_error(0, &why, &format!("Received server error (0) from primary with message \"{why}\"."))
         };
         let answer = request.send().await.map_err(|error| no_answer(&error))?;
         let status = answer.status();
@@ -174,11 +242,11 @@ impl SageMaker {
                 status.as_u16(),
                 variant.name
             );
-            return Err(model_error(status.as_u16(), &original, message));
+            return Err(model_error(status.as_u16(), &original, &message));
         }
         if body.len() > LARGEST_BODY {
             let why = format!("The container's answer has more than {LARGEST_BODY} bytes.");
-            return Err(model_error(status.as_u16(), &why, why.clone()));
+            return Err(model_error(status.as_u16(), &why, &why));
         }
         let mut reply = http_server::bytes(StatusCode::OK, "application/octet-stream", body);
         if let Some(content_type) = content_type {
