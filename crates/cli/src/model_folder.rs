@@ -88,13 +88,6 @@ pub(crate) struct SecondPlan {
     pub(crate) model_version: Option<String>,
 }
 
-impl ReleasePlan {
-    /// Whether the function needs to work on after its answers.
-    pub(crate) fn wants_deferred_work(&self) -> bool {
-        self.archive == ArchiveMode::AfterResponse || !self.shadows.is_empty()
-    }
-}
-
 impl TrainingPlan {
     /// The variants and their hyperparameters, as SageMaker takes them: texts.
     pub(crate) fn variants(&self) -> BTreeMap<&str, BTreeMap<String, String>> {
