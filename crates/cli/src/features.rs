@@ -158,7 +158,7 @@ pub(crate) fn run(command: &FeaturesCommand, terminal: Terminal) -> Result<(), C
 fn compile(path: &Path, lookups: &LookupFiles) -> Result<Plan, CliError> {
     let (file, text) = read_spec(path)?;
     let own_places: BTreeMap<String, PathBuf> =
-        lookups.files.iter().map(|(name, file)| (name.clone(), file.into())).collect();
+        lookups.lookup_files.iter().map(|(name, file)| (name.clone(), file.into())).collect();
     let tables = lookup_tables::read_tables(&file, &text, &own_places)?;
     Ok(Plan::compile_with(&file.display().to_string(), &text, &lookup_tables::resources(&tables))?)
 }

@@ -24,7 +24,7 @@ use crate::{
 pub(crate) struct LookupFiles {
     /// A lookup table's file: Parquet, CSV or JSON lines [default: lookups/NAME.parquet beside the spec]
     #[arg(long = "lookup", value_name = "NAME=FILE", value_parser = assignment)]
-    pub(crate) files: Vec<(String, String)>,
+    pub(crate) lookup_files: Vec<(String, String)>,
 }
 
 #[derive(Debug, Args)]
@@ -174,7 +174,7 @@ pub(crate) fn build(options: &BuildOptions, terminal: Terminal) -> Result<(), Cl
     for other in
         lookup_declarations(&spec.display().to_string(), &text)?.iter().filter(|other| other.name != options.name)
     {
-        let own = options.lookups.files.iter().find(|(name, _)| *name == other.name);
+        let own = options.lookups.lookup_files.iter().find(|(name, _)| *name == other.name);
         let file = own.map_or_else(|| default_file(&spec, &other.name), |(_, file)| PathBuf::from(file));
         if own.is_some() || file.is_file() {
             tables.insert(other.name.clone(), read_table(&file, other)?);

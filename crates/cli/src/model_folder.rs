@@ -208,7 +208,7 @@ mod tests {
             release.1
         );
         let folder = ModelFolder::of(&text("features.toml"), &text("training.toml"), &release).unwrap();
-        let release = crate::releasing::release_of(&folder, &BTreeMap::new(), jiff::Timestamp::UNIX_EPOCH).unwrap();
+        let release = crate::release::release_of(&folder, &BTreeMap::new(), jiff::Timestamp::UNIX_EPOCH);
         let experiment = release.experiment.unwrap();
         assert_eq!((experiment.randomise.zone_input(), experiment.forced.len()), (Some("rider_zone"), 1));
         assert_eq!((release.shadows[0].name.as_str(), release.shadows[0].variant.as_str()), ("challenger", "deep"));

@@ -129,6 +129,14 @@ impl LookupFile {
         if !bytes.starts_with(PARQUET) {
             return Ok(None);
         }
+        // The Parquet reader panics at some damaged metadata, such as a column of negative length.
+        let parsed = std::panic::catch_unwind(|| Self::parse(name, bytes));
+        parsed.unwrap_or_else(|_| {
+            Err(BatchError::lookup(name, "lookup_not_readable", "its metadata is damaged; write the file again"))
+        })
+    }
+
+    fn parse(name: &str, bytes: Bytes) -> Result<Option<Self>, BatchError> {
         let failed = |detail: String| BatchError::lookup(name, "lookup_not_readable", detail);
         let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|error| failed(error.to_string()))?;
         let metadata = builder.metadata().file_metadata().key_value_metadata();
