@@ -54,6 +54,9 @@ impl RunningCloud {
         setup.parameters = BTreeMap::from([
             ("MaxIdSkewSeconds".to_owned(), "0".to_owned()),
             ("DefaultModel".to_owned(), model.name.to_string()),
+            // Whoever reaches a laptop's own port is its user.
+            ("AllowForcedArm".to_owned(), "true".to_owned()),
+            ("DeferredWork".to_owned(), model.release.wants_deferred_work().to_string()),
         ]);
         // A batch whose function died comes back at once: nobody waits six minutes at a laptop.
         setup.queue_retry_delay = Some(Duration::from_secs(1));

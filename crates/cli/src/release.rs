@@ -1,6 +1,6 @@
 //! `mannen release`: what is in force, put there and taken back.
 
-mod candidate;
+pub(crate) mod candidate;
 mod tell;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};

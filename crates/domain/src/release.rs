@@ -12,7 +12,7 @@ pub use self::{
     calling::{BreakerPolicy, EndpointCalling, MAX_CALL_BYTES, MAX_SERVERLESS_CALL_BYTES, RowFormat},
     experiment::{ExperimentPlan, NamespacePart, Randomisation},
     pointer::{PointerMove, ReleasePointer},
-    promise::{Damping, PromisePolicy, ResidualQuantile},
+    promise::{Damping, Promise, PromisePolicy, ResidualQuantile},
 };
 use crate::{DomainError, ModelName, digest::sha256_hex};
 
@@ -131,10 +131,11 @@ pub struct Limits {
 }
 
 /// When the record is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ArchiveMode {
     /// Before the response leaves: an answer that was seen has a record.
+    #[default]
     BeforeResponse,
     /// After the response: faster by one PUT. A process that is killed between the two loses the record.
     AfterResponse,
@@ -178,16 +179,10 @@ impl Release {
     /// Refuses what is well-formed and not served yet: a release that was told to do something must not silently do something
     /// else. Each part leaves this list with the code that serves it.
     pub fn check_served(&self) -> Result<(), DomainError> {
-        let experiment = self.experiment.as_ref();
         let not_served = [
             ("lookups", !self.lookups.is_empty()),
             ("second", self.second.is_some()),
-            ("shadows", !self.shadows.is_empty()),
             ("calling", self.calling != EndpointCalling::default()),
-            ("promise", self.promise.is_some()),
-            // The archive has no columns that would keep their records out of the experiment's figures.
-            ("experiment.forced", experiment.is_some_and(|experiment| !experiment.forced.is_empty())),
-            ("experiment.randomise", experiment.is_some_and(|experiment| experiment.randomise != Randomisation::Unit)),
         ];
         let asked_for =
             not_served.iter().filter(|(_, is_asked_for)| *is_asked_for).map(|(field, _)| format!("`{field}`"));
@@ -217,8 +212,14 @@ impl Release {
         {
             return invalid(format!("lookup table `{name}` is pinned to `{hash}`, which is no SHA-256"));
         }
-        if let Some(shadow) = self.shadows.iter().find(|shadow| self.arms.iter().any(|arm| arm.name == shadow.name)) {
-            return invalid(format!("`{}` is an arm and a shadow", shadow.name));
+        for (index, shadow) in self.shadows.iter().enumerate() {
+            if self.arms.iter().any(|arm| arm.name == shadow.name) {
+                return invalid(format!("`{}` is an arm and a shadow", shadow.name));
+            }
+            // Its records are told apart by its name.
+            if self.shadows[..index].iter().any(|other| other.name == shadow.name) {
+                return invalid(format!("two shadows are named `{}`", shadow.name));
+            }
         }
         if self.calling.max_tries == 0 {
             return invalid("calling.max_tries is 0".to_owned());
@@ -299,6 +300,7 @@ mod tests {
         let shadow = |name: &str| vec![Arm { name: name.to_owned(), ..release().arms[0].clone() }];
         assert_eq!(Release { shadows: shadow("challenger"), ..release() }.validate(), Ok(()));
         assert!(Release { shadows: shadow("control"), ..release() }.validate().is_err());
+        assert!(Release { shadows: [shadow("a"), shadow("a")].concat(), ..release() }.validate().is_err());
         let calling = |calling: EndpointCalling| Release { calling, ..release() };
         assert!(calling(EndpointCalling { max_tries: 0, ..EndpointCalling::default() }).validate().is_err());
         assert!(calling(EndpointCalling { max_body_bytes: 7 << 20, ..EndpointCalling::default() }).validate().is_err());
@@ -327,25 +329,22 @@ mod tests {
             assert_eq!(release.validate(), Ok(()));
             release.check_served().unwrap_err().to_string()
         };
-        let experiment = |plan: ExperimentPlan| Release { experiment: Some(plan), ..release() };
-        let halves = || ExperimentPlan::new("x", vec![0.5, 0.5]);
-        let forced = BTreeMap::from([("qa".parse().unwrap(), "control".to_owned())]);
-        let randomise = Randomisation::Switchback { slot_s: 1800, carry_over_s: 0, zone_input: None };
         let arm = || Arm { name: "challenger".to_owned(), ..release().arms[0].clone() };
         let lookups = BTreeMap::from([("drives".to_owned(), "0".repeat(64))]);
         for (field, release) in [
             ("`lookups`", Release { lookups, ..release() }),
             ("`second`", Release { second: Some(arm()), ..release() }),
-            ("`shadows`", Release { shadows: vec![arm()], ..release() }),
             (
                 "`calling`",
                 Release { calling: EndpointCalling { hedge: true, ..EndpointCalling::default() }, ..release() },
             ),
-            ("`experiment.forced`", experiment(ExperimentPlan { forced, ..halves() })),
-            ("`experiment.randomise`", experiment(ExperimentPlan { randomise, ..halves() })),
         ] {
             let told = refused(release);
             assert!(told.contains(field), "{field}: {told}");
         }
+        let forced = BTreeMap::from([("qa".parse().unwrap(), "control".to_owned())]);
+        let randomise = Randomisation::Switchback { slot_s: 1800, carry_over_s: 0, zone_input: None };
+        let plan = ExperimentPlan { randomise, forced, ..ExperimentPlan::new("x", vec![0.5, 0.5]) };
+        assert_eq!(Release { experiment: Some(plan), shadows: vec![arm()], ..release() }.check_served(), Ok(()));
     }
 }

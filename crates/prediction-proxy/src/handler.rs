@@ -1,4 +1,7 @@
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use cloud::{
     endpoint::InvokeEndpoint,
@@ -6,7 +9,7 @@ use cloud::{
     object_store::{GetObject, PutObject},
     release_cache::{ActiveRelease, ReleaseCache},
 };
-use domain::{ArchiveMode, CandidateRecord, PredictionRecord, Problem, Tier, Timings, truncate_to_micros};
+use domain::{ArchiveMode, CandidateRecord, PredictionRecord, Problem, Promise, Tier, Timings, truncate_to_micros};
 use features::Transformer;
 use jiff::Timestamp;
 use lambda_runtime::tracing::info;
@@ -19,6 +22,7 @@ use crate::{
     metrics, openapi,
     record_archive::{Archived, archive},
     request::{PredictionAnswer, ResolvedRequest},
+    shadows::{ShadowQuestion, Shadows},
 };
 
 /// Kept back from the invocation's own deadline, for the response's way out.
@@ -35,7 +39,7 @@ pub struct Proxy<S, E> {
     /// The releases in force, read from the lake. Records are put into the same store.
     pub releases: ReleaseCache<S, Transformer>,
     /// The endpoints.
-    pub endpoint: E,
+    pub endpoint: Arc<E>,
     /// The environment.
     pub config: Config,
 }
@@ -74,7 +78,7 @@ impl Invocation {
 pub async fn answer<S, E>(proxy: &Proxy<S, E>, event: &HttpEvent, invocation: &Invocation) -> HttpAnswer
 where
     S: GetObject + PutObject + Clone + 'static,
-    E: InvokeEndpoint,
+    E: InvokeEndpoint + 'static,
 {
     if openapi::is_asked_for(event) {
         return openapi::answer(&proxy.releases, &proxy.config, event).await;
@@ -98,7 +102,7 @@ async fn predict<S, E>(
 ) -> Result<PredictionAnswer, ProxyError>
 where
     S: GetObject + PutObject + Clone + 'static,
-    E: InvokeEndpoint,
+    E: InvokeEndpoint + 'static,
 {
     let resolved = ResolvedRequest::read(event, &proxy.config, invocation.now, invocation.random)?;
     // A release that is known already must not cost the deadline where S3 hangs.
@@ -136,12 +140,17 @@ where
         Duration::from_millis(u64::from(resolved.deadline_ms.unwrap_or(active.release.limits.default_deadline_ms)));
     let invocation_ends = invocation.ends.checked_sub(INVOCATION_RESERVE).unwrap_or(invocation.began);
     let answer_by = (invocation.began + budget).min(invocation_ends);
-    let mut record = unanswered_record(&resolved, &active, candidates);
+    let mut record = unanswered_record(&resolved, &active, candidates)?;
     let endpoint_began = Instant::now();
     let whole = answer_by.saturating_duration_since(invocation.began);
     let endpoint_by = answer_by.checked_sub(whole * ARCHIVE_SHARE_PERCENT / 100).unwrap_or(answer_by);
     let timeout = endpoint_by.saturating_duration_since(endpoint_began);
-    match ask_endpoint(&proxy.endpoint, &record, rows, timeout).await {
+    let shadows = (!active.release.shadows.is_empty()).then(|| {
+        let (active, rows) = (Arc::clone(&active), rows.clone());
+        let (began, now) = (invocation.began, invocation.now);
+        Shadows::begin(proxy, &record, ShadowQuestion { active, rows, endpoint_by, ends: invocation_ends, began, now })
+    });
+    match ask_endpoint(&*proxy.endpoint, &record, rows, timeout).await {
         Ok((variant, predictions)) => {
             let plan = active.prepared.plan();
             for (candidate, prediction) in record.candidates.iter_mut().zip(predictions) {
@@ -152,6 +161,7 @@ where
         }
         Err(reason) => record.tier_reason = Some(reason.to_owned()),
     }
+    promise(&active, &mut record);
     record.timings =
         Timings { transform_us, endpoint_us: micros_since(endpoint_began), total_us: micros_since(invocation.began) };
     record.answered_at = truncate_to_micros(invocation.now + invocation.began.elapsed());
@@ -179,6 +189,9 @@ where
             record
         }
     };
+    if let Some(shadows) = shadows {
+        shadows.leave(invocation.deferred.as_ref());
+    }
     info!(
         prediction_id = %record.prediction_id,
         candidates = record.candidates.len(),
@@ -197,10 +210,10 @@ fn unanswered_record(
     resolved: &ResolvedRequest,
     active: &ActiveRelease<Transformer>,
     candidates: Vec<CandidateRecord>,
-) -> PredictionRecord {
+) -> Result<PredictionRecord, ProxyError> {
     let release = &active.release;
-    let (arm, assignment) = assigned_arm(release, resolved);
-    PredictionRecord {
+    let (arm, assignment) = assigned_arm(release, resolved).map_err(|problem| ProxyError::Fields(vec![problem]))?;
+    Ok(PredictionRecord {
         prediction_id: resolved.prediction_id,
         model: resolved.model.clone(),
         release_id: active.id.clone(),
@@ -218,6 +231,19 @@ fn unanswered_record(
         inputs: resolved.request.inputs.clone(),
         candidates,
         timings: Timings::default(),
+    })
+}
+
+/// What is shown and the interval, where the release has a promise. Whichever tier answered: a rider is always shown
+/// something, and the calibrated margins are the best that is known; the figures by tier say how well they hold.
+fn promise(active: &ActiveRelease<Transformer>, record: &mut PredictionRecord) {
+    let Some(policy) = &active.release.promise else { return };
+    let plan = active.prepared.plan();
+    for candidate in &mut record.candidates {
+        let prediction = candidate.prediction;
+        let bounded = |value: f64| plan.bounded(value).unwrap_or(prediction);
+        let Promise { lower, upper, shown } = policy.promise(prediction, candidate.last_shown, bounded);
+        (candidate.lower, candidate.upper, candidate.shown) = (Some(lower), Some(upper), Some(shown));
     }
 }
 

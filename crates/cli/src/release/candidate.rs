@@ -6,23 +6,31 @@ use cloud::endpoint::{DescribeEndpoint, EndpointDescription};
 use domain::{Arm, FeatureSpecSource, Release};
 use jiff::Timestamp;
 
-use crate::{error::CliError, model_folder::ModelFolder, training::ModelVersions};
+use crate::{
+    error::CliError,
+    model_folder::{ArmPlan, ModelFolder},
+    training::ModelVersions,
+};
 
 /// Stands for the version of a model that cannot be found out. It is never published: a check fails as well.
 const UNKNOWN: &str = "unknown";
 
 /// The release of a model's folder, over these model versions.
 pub(crate) fn release_of(model: &ModelFolder, versions: &ModelVersions, created_at: Timestamp) -> Release {
-    let arms = model.release.arms.iter().map(|arm| Arm {
+    let arm = |arm: &ArmPlan| Arm {
         name: arm.name.clone(),
         endpoint: model.release.endpoint.clone(),
         variant: arm.variant.clone(),
         model_version: versions.get(&arm.variant).cloned().unwrap_or_else(|| UNKNOWN.to_owned()),
-    });
+    };
+    let arms = model.release.arms.iter().map(arm).collect();
     let spec = FeatureSpecSource { hash: model.plan.hash().to_owned(), toml: model.features_toml.clone() };
     Release {
         experiment: model.release.experiment.clone(),
-        ..Release::new(model.name.clone(), created_at, spec, arms.collect(), model.release.limits)
+        shadows: model.release.shadows.iter().map(arm).collect(),
+        promise: model.release.promise.clone(),
+        archive: model.release.archive,
+        ..Release::new(model.name.clone(), created_at, spec, arms, model.release.limits)
     }
 }
 
@@ -35,7 +43,7 @@ pub(crate) async fn versions(
     named: &BTreeMap<String, String>,
     endpoints: &dyn DescribeEndpoint,
 ) -> Result<ModelVersions, CliError> {
-    let arms = &model.release.arms;
+    let arms: Vec<&ArmPlan> = model.release.arms.iter().chain(&model.release.shadows).collect();
     if let Some(unknown) = named.keys().find(|variant| arms.iter().all(|arm| arm.variant != **variant)) {
         let variants: Vec<&str> = arms.iter().map(|arm| arm.variant.as_str()).collect();
         let what = format!("--model-version: no arm has the variant `{unknown}`; there are: {}", variants.join(", "));
