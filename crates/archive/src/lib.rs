@@ -10,6 +10,7 @@
 
 mod columns;
 mod error;
+mod features;
 mod landing;
 mod merge;
 mod outcomes;
@@ -23,6 +24,7 @@ mod samples;
 
 pub use columns::{PredictionColumns, read_prediction_columns};
 pub use error::{ArchiveError, Rejection};
+pub use features::read_features;
 pub use landing::{BadLine, DecodeLimits, Landed, Rows, decode_landing};
 pub use merge::{MergedFile, merge, merge_into_file, merge_outcomes, merge_predictions};
 pub use outcomes::{read_outcomes, write_outcomes};

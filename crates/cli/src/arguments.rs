@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{features::FeaturesCommand, stats::StatsCommand};
+use crate::{experiment::ExperimentCommand, features::FeaturesCommand, report::ReportOptions, stats::StatsCommand};
 
 /// Everything around a model in production: train, release, serve, archive, evaluate.
 #[derive(Debug, Parser)]
@@ -43,6 +43,13 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: FeaturesCommand,
     },
+    /// Plan an experiment, see what may be concluded of it, end it
+    Experiment {
+        #[command(subcommand)]
+        command: ExperimentCommand,
+    },
+    /// Tell how good the model is: a summary, Markdown, JSON, or a page
+    Report(ReportOptions),
     /// Compute statistics of JSON cases on standard input, one result a line: experiments, predictions, drift, assignment
     Stats {
         #[command(subcommand)]

@@ -58,6 +58,12 @@ pub(crate) enum CliError {
     /// Files that cannot be transformed.
     #[error(transparent)]
     Batch(#[from] feature_batch::BatchError),
+    /// Evaluations that cannot be read.
+    #[error(transparent)]
+    Evaluations(#[from] evaluator::EvaluatorError),
+    /// A plan of an experiment that cannot be made.
+    #[error(transparent)]
+    Experiments(#[from] experiments::ExperimentsError),
     /// Two specs that differ, as `diff` tells by its exit code.
     #[error("{0} difference(s)")]
     Differs(usize),
@@ -84,6 +90,8 @@ impl CliError {
             Self::SageMaker(error) => error.reason(),
             Self::Api { .. } => "api_unreachable",
             Self::Batch(error) => error.reason(),
+            Self::Evaluations(error) => error.reason(),
+            Self::Experiments(error) => error.reason(),
             Self::Differs(_) => "specs_differ",
             Self::Unexpected(_) => "unexpected",
             Self::Interrupted => "interrupted",

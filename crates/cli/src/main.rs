@@ -8,15 +8,18 @@ mod archive_counts;
 mod arguments;
 mod demo;
 mod error;
+mod evaluations;
+mod experiment;
 mod fault_matrix;
 mod features;
-#[allow(dead_code)] // until the first command over a lake
+#[allow(dead_code)] // until a command asks for its SageMaker
 mod lake;
 mod local_cloud;
 mod model_folder;
 mod programs;
 mod releasing;
 mod replay;
+mod report;
 mod source;
 mod stats;
 mod terminal;
@@ -51,6 +54,8 @@ fn main() -> ExitCode {
             Command::Replay(options) => replay::run(&options, terminal).await,
             Command::FaultMatrix(options) => fault_matrix::run(&options, terminal).await,
             Command::Features { command } => features::run(&command, terminal),
+            Command::Experiment { command } => experiment::run(&command, terminal).await,
+            Command::Report(options) => report::run(&options, terminal).await,
             Command::Stats { .. } => Ok(()),
         }
     });

@@ -14,6 +14,7 @@ use cloud::{
     sagemaker_control::SageMakerControl,
 };
 use domain::{digest::sha256_hex, lake};
+use evaluation::drift::TrainingBaseline;
 use rides::TrainingRow;
 use serde_json::json;
 
@@ -43,10 +44,12 @@ pub(crate) async fn train_and_deploy(
     terminal: Terminal,
 ) -> Result<ModelVersions, CliError> {
     let step = terminal.counted_step("Transforming features for training", rows.len() as u64);
-    let view = training_view(model, rows, |rows| step.advance(rows as u64))?;
+    let TrainingView { csv: view, baseline } = training_view(model, rows, |rows| step.advance(rows as u64))?;
     let (view_rows, digest) = (view.lines().count() as u64, sha256_hex(view.as_bytes()));
     let prefix = lake::training_view_prefix(&model.name, &digest);
     running.lake.put_object(&format!("{prefix}train.csv"), Bytes::from(view), PutCondition::Always).await?;
+    let key = lake::training_baseline(&model.name, model.plan.hash());
+    running.lake.put_object(&key, baseline.to_json().into(), PutCondition::Always).await?;
     step.done(format_args!(
         "{} rows × {} features, {}",
         grouped(view_rows),
@@ -77,13 +80,21 @@ pub(crate) async fn train_and_deploy(
     Ok(versions)
 }
 
-/// The training view: headerless CSV, label first, as SageMaker's algorithms read it. Features come from the very
-/// engine that serves.
+struct TrainingView {
+    /// Headerless, label first, as SageMaker's algorithms read it.
+    csv: String,
+    /// Its distributions.
+    baseline: TrainingBaseline,
+}
+
+/// The training view. Features come from the very engine that serves.
 fn training_view(
     model: &ModelFolder,
     rows: &[TrainingRow],
     mut progress: impl FnMut(usize),
-) -> Result<String, CliError> {
+) -> Result<TrainingView, CliError> {
+    let mut columns: Vec<Vec<f64>> = vec![Vec::new(); model.plan.output_names().len()];
+    let mut labels = Vec::new();
     let (mut inputs, mut scratch, mut features) =
         (InputTable::new(&model.plan), Scratch::default(), FeatureTable::default());
     let mut csv = String::new();
@@ -98,7 +109,9 @@ fn training_view(
         model.plan.evaluate_training(&inputs, &mut scratch, &mut features);
         for (row, label) in features.label().iter().enumerate().filter(|(_, label)| !label.is_nan()) {
             _ = write!(csv, "{label}");
-            for column in features.outputs() {
+            labels.push(*label);
+            for (column, values) in features.outputs().iter().zip(&mut columns) {
+                values.push(column[row]);
                 csv.push(',');
                 if !column[row].is_nan() {
                     _ = write!(csv, "{}", column[row]);
@@ -108,7 +121,9 @@ fn training_view(
         }
         progress(batch.len());
     }
-    Ok(csv)
+    let names = model.plan.output_names().iter().map(String::as_str);
+    let baseline = TrainingBaseline::of(model.plan.hash(), names.zip(columns.iter().map(Vec::as_slice)), &labels);
+    Ok(TrainingView { csv, baseline })
 }
 
 async fn start_training(

@@ -15,6 +15,7 @@
 //! datasets/<model>/runs/<spec hash>/<format>/<digest>.json                 its summary: written last
 //! datasets/<model>/specs/….toml                                            feature specs that are tried out
 //! training/<model>/<dataset digest>/train.csv                              training view, label first
+//! baselines/<model>/<spec hash>.json                                       its distributions, that drift is told against
 //! models/<model>/<training job>/output/model.tar.gz                        as SageMaker writes it
 //! evaluations/<model>/dt=…/hour=….json                                     mergeable, one per hour
 //! reports/<model>/index.html  reports/<model>/report.json
@@ -230,6 +231,12 @@ pub fn training_view_prefix(model: &ModelName, digest: &str) -> String {
     format!("training/{model}/{digest}/")
 }
 
+/// The distributions of the training view that a model with this feature spec was last trained on: what later hours are
+/// compared with.
+pub fn training_baseline(model: &ModelName, spec_hash: &str) -> String {
+    format!("baselines/{model}/{spec_hash}.json")
+}
+
 /// The folder that training jobs of a model write their `<job>/output/model.tar.gz` below.
 pub fn model_artifacts_prefix(model: &ModelName) -> String {
     format!("models/{model}/")
@@ -243,6 +250,13 @@ pub fn evaluation(model: &ModelName, hour: Hour) -> String {
 /// All evaluations of a model.
 pub fn evaluation_prefix(model: &ModelName) -> String {
     format!("evaluations/{model}/")
+}
+
+/// The hour of an evaluation, or `None` where the key is not one.
+pub fn hour_of_evaluation(key: &str) -> Option<Hour> {
+    let mut steps = key.strip_suffix(".json")?.rsplit('/');
+    let hour = steps.next()?;
+    parse_hour(steps.next()?, hour)
 }
 
 /// The report's page.
@@ -308,6 +322,8 @@ mod tests {
             let key = hour_file(&partition);
             assert!(key.starts_with(&hour_files_of_day(&partition.table, "2026-01-31")));
             assert_eq!(hour_of_hour_file(&key), Some(partition.hour));
+            assert_eq!(hour_of_evaluation(&evaluation(&model(), partition.hour)), Some(partition.hour));
+            assert_eq!(hour_of_evaluation(&key), None);
         }
         for key in
             ["segments/outcomes/dt=2026-01-31/hour=7/x", "segments/outcomes/dt=2026-01-31/x", "segments/a/b/c/d/e"]

@@ -6,6 +6,8 @@ use std::{cmp::Ordering, collections::HashMap};
 use domain::{CandidateId, OutcomeEvent, Tier};
 use jiff::Timestamp;
 
+use crate::units::unit_hash;
+
 /// One candidate of one prediction, borrowed from wherever it was read. Durations in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PredictionRow<'a> {
@@ -25,6 +27,21 @@ pub struct PredictionRow<'a> {
     pub prediction_s: f64,
     /// What the fallback expression said, seconds.
     pub fallback_s: f64,
+    /// The experiment and what it randomised, where there was one.
+    pub experiment: Option<ExperimentRow<'a>>,
+    /// The unit (the rider), where the caller named it.
+    pub unit_id: Option<&'a str>,
+}
+
+/// How a prediction came to its arm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExperimentRow<'a> {
+    /// The experiment's id.
+    pub id: &'a str,
+    /// What was randomised, where that is not the unit: a zone in a time slot.
+    pub randomised_unit: Option<&'a str>,
+    /// The record does not count in the experiment: its arm was forced, or it lies in a slot's carry-over.
+    pub excluded: bool,
 }
 
 /// All that is known of one prediction's outcome, from all its events, borrowed.
@@ -79,9 +96,11 @@ pub(crate) struct SegmentRef<'a> {
     pub(crate) model_version: &'a str,
     pub(crate) arm: &'a str,
     pub(crate) tier: Tier,
+    /// The experiment's id, and whether the prediction is excluded from it.
+    pub(crate) experiment: Option<(&'a str, bool)>,
 }
 
-/// A [`PredictionRow`] with its segment as a number: 64 bytes.
+/// A [`PredictionRow`] with its segment as a number and its units as hashes: 80 bytes.
 #[derive(Debug, Clone, Copy)]
 struct Row<'a> {
     id: u128,
@@ -89,7 +108,13 @@ struct Row<'a> {
     requested_at_us: i64,
     prediction_s: f64,
     fallback_s: f64,
+    /// What was randomised.
+    randomised: u64,
+    /// The rider; 0 where the caller named none.
+    rider: u64,
     segment: u32,
+    /// Its place among the rows as they came.
+    place: u32,
 }
 
 /// What became of one prediction.
@@ -104,10 +129,16 @@ pub(crate) enum Label {
 /// One prediction after the join.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Labelled {
-    /// Into [`Joined::segments`].
+    /// Into [`Joiner::segments`].
     pub(crate) segment: usize,
     pub(crate) candidates: u64,
     pub(crate) label: Label,
+    /// What was randomised.
+    pub(crate) randomised: u64,
+    /// The rider; 0 where the caller named none.
+    pub(crate) rider: u64,
+    /// The place, among the rows as they came, of the row that stands for the prediction.
+    pub(crate) row: usize,
 }
 
 /// All predictions, sorted by id.
@@ -121,13 +152,30 @@ impl<'a> Joiner<'a> {
         let mut interner = Interner::default();
         let mut rows: Vec<Row<'a>> = predictions
             .into_iter()
-            .map(|row| Row {
-                id: u128::from_be_bytes(row.prediction_id),
-                candidate_id: row.candidate_id,
-                requested_at_us: row.requested_at_us,
-                prediction_s: row.prediction_s,
-                fallback_s: row.fallback_s,
-                segment: interner.intern(SegmentRef { model_version: row.model_version, arm: row.arm, tier: row.tier }),
+            .zip(0_u32..)
+            .map(|(row, number)| {
+                let rider = row.unit_id.map(|unit| unit_hash(unit.as_bytes()));
+                let randomised = match row.experiment {
+                    Some(ExperimentRow { randomised_unit: Some(unit), .. }) => unit_hash(unit.as_bytes()),
+                    // Without a unit each prediction was one.
+                    _ => rider.unwrap_or_else(|| unit_hash(&row.prediction_id)),
+                };
+                Row {
+                    id: u128::from_be_bytes(row.prediction_id),
+                    candidate_id: row.candidate_id,
+                    requested_at_us: row.requested_at_us,
+                    prediction_s: row.prediction_s,
+                    fallback_s: row.fallback_s,
+                    randomised,
+                    rider: rider.unwrap_or(0),
+                    segment: interner.intern(SegmentRef {
+                        model_version: row.model_version,
+                        arm: row.arm,
+                        tier: row.tier,
+                        experiment: row.experiment.map(|experiment| (experiment.id, experiment.excluded)),
+                    }),
+                    place: number,
+                }
             })
             .collect();
         if !rows.is_sorted_by_key(|row| row.id) {
@@ -167,7 +215,7 @@ fn label(rows: &mut [Row<'_>], segments: &[SegmentRef<'_>], truth: Option<&Truth
     let dispatched = truth
         .and_then(|truth| truth.candidate_id)
         .and_then(|candidate_id| rows.iter().find(|row| row.candidate_id == candidate_id));
-    let segment = dispatched.unwrap_or(&rows[first]).segment as usize;
+    let Row { segment, randomised, rider, place, .. } = *dispatched.unwrap_or(&rows[first]);
     let label = match truth {
         None => Label::Pending { has_outcome: false },
         Some(Truth { arrived_at_us: Some(arrived_at_us), .. }) => match dispatched {
@@ -181,7 +229,7 @@ fn label(rows: &mut [Row<'_>], segments: &[SegmentRef<'_>], truth: Option<&Truth
         Some(Truth { cancelled_at_us: Some(_), .. }) => Label::Cancelled,
         Some(_) => Label::Pending { has_outcome: true },
     };
-    Labelled { segment, candidates, label }
+    Labelled { segment: segment as usize, candidates, label, randomised, rider, row: place as usize }
 }
 
 /// An order of rows that knows nothing of the order they came in.
@@ -191,6 +239,7 @@ fn by_content(a: &Row<'_>, b: &Row<'_>, segments: &[SegmentRef<'_>]) -> Ordering
         .then_with(|| segments[a.segment as usize].cmp(&segments[b.segment as usize]))
         .then_with(|| a.prediction_s.total_cmp(&b.prediction_s))
         .then_with(|| a.fallback_s.total_cmp(&b.fallback_s))
+        .then_with(|| (a.randomised, a.rider).cmp(&(b.randomised, b.rider)))
 }
 
 /// Numbers segments. An hour has a handful: those are found by comparing, the rest by hashing.
@@ -231,6 +280,8 @@ mod tests {
             requested_at_us: REQUESTED_US,
             prediction_s: 300.0,
             fallback_s: 400.0,
+            experiment: None,
+            unit_id: None,
         }
     }
 
@@ -256,7 +307,9 @@ mod tests {
         let (labelled, unmatched) = joined(&[row(2, "a"), other, row(2, "c")], &[truth(2, Some("b"), Some(250), None)]);
         assert_eq!(unmatched, 0);
         let label = Label::Arrived { prediction_s: 200.0, fallback_s: 400.0, actual_us: 250_000_000 };
-        assert_eq!(labelled, [Labelled { segment: 0, candidates: 3, label }]);
+        let [one] = labelled[..] else { panic!("{labelled:?}") };
+        assert_eq!((one.segment, one.candidates, one.label, one.row, one.rider), (0, 3, label, 1, 0));
+        assert_eq!(one.randomised, unit_hash(&[2; 16]), "without a unit the prediction is one");
     }
 
     #[test]
@@ -294,7 +347,7 @@ mod tests {
         let mut interner = Interner::default();
         for _ in 0..2 {
             for (number, version) in versions.iter().enumerate() {
-                let segment = SegmentRef { model_version: version, arm: "a", tier: Tier::Fallback };
+                let segment = SegmentRef { model_version: version, arm: "a", tier: Tier::Fallback, experiment: None };
                 assert_eq!(interner.intern(segment) as usize, number);
             }
         }

@@ -187,18 +187,20 @@ pub(crate) struct SegmentAccumulator {
 }
 
 impl SegmentAccumulator {
-    /// Adds a ride whose car arrived after `actual_us`.
-    pub(crate) fn add_arrival(&mut self, prediction_s: f64, fallback_s: f64, actual_us: i64) {
+    /// Adds a ride whose car arrived after `actual_us`. Returns the answer's error in microseconds (predicted − actual);
+    /// `None` where it is unusable.
+    pub(crate) fn add_arrival(&mut self, prediction_s: f64, fallback_s: f64, actual_us: i64) -> Option<i64> {
         let usable = |seconds: f64| seconds.abs() <= MAX_DURATION_S;
         if !(usable(prediction_s) && usable(fallback_s) && actual_us >= 0 && usable(actual_us as f64 / 1e6)) {
             self.counts.unusable += 1;
-            return;
+            return None;
         }
         self.counts.joined += 1;
         let answer_abs = self.answer.add(to_us(prediction_s), actual_us);
         let fallback_abs = self.fallback.add(to_us(fallback_s), actual_us);
         let product = i128::from(answer_abs) * i128::from(fallback_abs);
         self.sum_abs_product_us2 = self.sum_abs_product_us2.saturating_add(product);
+        Some(to_us(prediction_s) - actual_us)
     }
 
     pub(crate) fn finish(self) -> SegmentStatistics {

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use domain::{Hour, ModelName, OutcomeEvent, PredictionId, Tier};
-use evaluation::{HourEvaluation, PredictionRow, SegmentStatistics, Truth, Window, evaluate_hour, evaluate_truths};
+use evaluation::{
+    ExperimentRow, HourEvaluation, PredictionRow, SegmentStatistics, Truth, Window, evaluate_hour, evaluate_truths,
+};
 use jiff::Timestamp;
 use proptest::prelude::*;
 
@@ -15,6 +17,7 @@ struct Candidate {
     requested_ms: i64,
     prediction_s: f64,
     fallback_s: f64,
+    rider: u8,
 }
 
 fn at(ms: i64) -> Timestamp {
@@ -46,6 +49,12 @@ impl Candidate {
             requested_at_us: at(self.requested_ms).as_microsecond(),
             prediction_s: self.prediction_s,
             fallback_s: self.fallback_s,
+            experiment: (self.rider > 0).then_some(ExperimentRow {
+                id: "x",
+                randomised_unit: (self.rider == 3).then_some("zone|0"),
+                excluded: self.rider == 4,
+            }),
+            unit_id: (self.rider != 1).then_some(NAMES[usize::from(self.rider % 4)]),
         }
     }
 }
@@ -53,8 +62,8 @@ impl Candidate {
 fn candidate() -> impl Strategy<Value = Candidate> {
     let seconds = || prop_oneof![9 => 0.0..2000.0f64, 1 => Just(f64::NAN), 1 => Just(-5.5), 1 => Just(300.0)];
     let tier = prop_oneof![Just(Tier::Endpoint), Just(Tier::Fallback)];
-    (0u8..20, 0u8..4, 0u8..3, tier, 0i64..3, seconds(), seconds()).prop_map(
-        |(prediction, car, version, tier, requested_ms, prediction_s, fallback_s)| Candidate {
+    (0u8..20, 0u8..4, 0u8..3, tier, 0i64..3, seconds(), seconds(), 0u8..6).prop_map(
+        |(prediction, car, version, tier, requested_ms, prediction_s, fallback_s, rider)| Candidate {
             prediction,
             car,
             version,
@@ -62,6 +71,7 @@ fn candidate() -> impl Strategy<Value = Candidate> {
             requested_ms,
             prediction_s,
             fallback_s,
+            rider,
         },
     )
 }
@@ -206,6 +216,7 @@ fn what_was_stored_otherwise_is_refused_with_a_reason() {
         requested_ms: 0,
         prediction_s: 300.0,
         fallback_s: 400.0,
+        rider: 2,
     };
     let event = OutcomeEvent {
         prediction_id: id(1),
@@ -222,7 +233,7 @@ fn what_was_stored_otherwise_is_refused_with_a_reason() {
     assert_eq!(value["all"]["answer"]["mae_s"], 50.0);
     assert_eq!(value["all"]["label_maturity"], 1.0);
     for (from, to, why) in [
-        (r#""format":1"#, r#""format":2"#, "format is 2"),
+        (r#""format":2"#, r#""format":3"#, "format is 3"),
         (
             r#""joined":1,"cancelled":0,"pending":0,"unknown_candidate":0,"unusable":0},"answer":{"n":1,"sum"#,
             r#""joined":2,"cancelled":0,"pending":0,"unknown_candidate":0,"unusable":0},"answer":{"n":1,"sum"#,

@@ -68,7 +68,8 @@ fn the_page_stands_alone_and_says_what_the_data_says() {
     let html = render_html(&data);
     assert_self_contained_and_accessible(&html);
     assert_eq!(html, render_html(&data));
-    assert_eq!(html.matches("<svg class=\"chart").count(), 6);
+    assert_eq!(html.matches("<svg class=\"chart").count(), 8);
+    assert!(html.contains("id=\"experiment-0\"") && html.contains("confidence sequences"));
     assert!(html.contains("by arm") && html.contains("deeper-trees") && html.contains("95 % interval"));
     // The night without an archive is a gap, not a line through it.
     assert_eq!(data.over_time.len(), 68);
@@ -151,6 +152,8 @@ fn hostile_row(hour: Hour) -> PredictionRow<'static> {
         requested_at_us: hour.start().as_microsecond(),
         prediction_s: 300.0,
         fallback_s: 400.0,
+        experiment: None,
+        unit_id: None,
     }
 }
 

@@ -1,13 +1,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use archive::{PredictionColumns, read_outcomes, read_prediction_columns};
+use archive::{ArchiveError, PredictionColumns, read_features, read_outcomes, read_prediction_columns};
+use bytes::Bytes;
 use cloud::object_store::{ETag, GetObject, ListObjects, PutCondition, PutObject};
 use domain::{
-    Hour, ModelName, OutcomeEvent, Release, ReleasePointer,
+    Hour, ModelName, OutcomeEvent,
     lake::{self, Partition, Table},
 };
 use evaluation::{
-    HourEvaluation, PredictionRow, Summary, evaluate_hour,
+    Arrival, ExperimentRow, HourEvaluation, PredictionRow, Summary,
+    drift::FeatureCounts,
+    evaluate_hour_with_arrivals,
     report::{ReleaseFacts, ReportData, ReportFacts, render_html},
 };
 use futures::{StreamExt, TryStreamExt, stream};
@@ -15,7 +18,10 @@ use jiff::Timestamp;
 use lambda_runtime::tracing::{info, warn};
 use serde::{Deserialize, Serialize};
 
-use crate::{Config, EvaluatorError};
+use crate::{
+    Config, EvaluatorError,
+    kept::{KeptBaseline, KeptEvaluation, read_baseline, release_in_force},
+};
 
 /// The most hours in one run: the figures of two years fit into the function's memory and time.
 const MAX_WINDOW_HOURS: i64 = 24 * 366 * 2;
@@ -56,14 +62,6 @@ pub struct EvaluationSummary {
     pub figures: Summary,
 }
 
-/// An evaluation as it is kept, with what it was made from.
-#[derive(Debug, Serialize, Deserialize)]
-struct KeptEvaluation {
-    predictions_etag: Option<String>,
-    outcomes_etag: Option<String>,
-    evaluation: HourEvaluation,
-}
-
 /// The archive's files of one hour.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct HourFiles {
@@ -90,17 +88,26 @@ where
     if from > until || from.plus(MAX_WINDOW_HOURS) <= until {
         return Err(EvaluatorError::InvalidWindow { from, until, most: MAX_WINDOW_HOURS });
     }
+    let release = release_in_force(lake, &model).await?;
+    let baseline = read_baseline(lake, &model, release.as_ref()).await?;
     let hours = archived_hours(lake, &model, from, until).await?;
     let evaluated: Vec<(HourEvaluation, bool)> = stream::iter(&hours)
-        .map(|(&hour, files)| evaluate_one(lake, &model, hour, files))
+        .map(|(&hour, files)| evaluate_one(lake, &model, hour, files, baseline.as_ref()))
         .buffered(CONCURRENCY)
         .try_collect()
         .await?;
     let hours_evaluated = evaluated.iter().filter(|(_, is_new)| *is_new).count();
     let evaluations: Vec<HourEvaluation> = evaluated.into_iter().map(|(evaluation, _)| evaluation).collect();
 
-    let facts = ReportFacts { model: model.clone(), generated_at: now, release: release_in_force(lake, &model).await? };
-    let report = ReportData::new(facts, &evaluations)?;
+    let facts = ReportFacts {
+        model: model.clone(),
+        generated_at: now,
+        release: release.as_ref().map(ReleaseFacts::of).transpose()?,
+    };
+    let mut report = ReportData::new(facts, &evaluations)?;
+    if let Some(KeptBaseline { digest, baseline }) = &baseline {
+        report = report.with_drift(digest, baseline, &evaluations);
+    }
     let page = lake::report_page(&model);
     lake.put_object(&lake::report_json(&model), report.to_json().into(), PutCondition::Always).await?;
     lake.put_object(&page, render_html(&report).into(), PutCondition::Always).await?;
@@ -169,13 +176,16 @@ async fn evaluate_one<S: GetObject + PutObject>(
     model: &ModelName,
     hour: Hour,
     files: &HourFiles,
+    baseline: Option<&KeptBaseline>,
 ) -> Result<(HourEvaluation, bool), EvaluatorError> {
     let key = lake::evaluation(model, hour);
     let text = |etag: &Option<ETag>| etag.as_ref().map(|etag| etag.0.clone());
     if let Some(kept) = lake.get_object(&key, None).await?.found() {
         match serde_json::from_slice::<KeptEvaluation>(&kept.bytes) {
             Ok(kept)
-                if kept.predictions_etag == text(&files.predictions) && kept.outcomes_etag == text(&files.outcomes) =>
+                if kept.predictions_etag == text(&files.predictions)
+                    && kept.outcomes_etag == text(&files.outcomes)
+                    && kept.baseline.as_ref() == baseline.map(|baseline| &baseline.digest) =>
             {
                 return Ok((kept.evaluation, false));
             }
@@ -185,13 +195,11 @@ async fn evaluate_one<S: GetObject + PutObject>(
     }
     let partition = |table| lake::hour_file(&Partition { table, hour });
     // The tags of what is read, not of what was listed: a file may have been replaced in between.
-    let (predictions, predictions_etag) = match file(lake, &partition(Table::Predictions(model.clone()))).await? {
-        Some((key, object)) => {
-            let columns =
-                read_prediction_columns(object.bytes).map_err(|source| EvaluatorError::Archive { key, source })?;
-            (columns, Some(object.etag.0))
-        }
-        None => (PredictionColumns::default(), None),
+    let predictions_file = file(lake, &partition(Table::Predictions(model.clone()))).await?;
+    let predictions = match &predictions_file {
+        Some((key, object)) => read_prediction_columns(object.bytes.clone())
+            .map_err(|source| EvaluatorError::Archive { key: key.clone(), source })?,
+        None => PredictionColumns::default(),
     };
     let (outcomes, outcomes_etag) = match file(lake, &partition(Table::Outcomes)).await? {
         Some((key, object)) => {
@@ -200,8 +208,15 @@ async fn evaluate_one<S: GetObject + PutObject>(
         }
         None => (Vec::new(), None),
     };
-    let evaluation = evaluate_columns(hour, model, &predictions, &outcomes);
-    let kept = KeptEvaluation { predictions_etag, outcomes_etag, evaluation };
+    let (mut evaluation, arrivals) = evaluate_columns(hour, model, &predictions, &outcomes);
+    if let (Some(baseline), Some((key, object))) = (baseline, &predictions_file) {
+        let counts = count_features(object.bytes.clone(), baseline, &arrivals)
+            .map_err(|source| EvaluatorError::Archive { key: key.clone(), source })?;
+        evaluation.set_features(&baseline.digest, counts);
+    }
+    let predictions_etag = predictions_file.map(|(_, object)| object.etag.0);
+    let baseline = baseline.map(|baseline| baseline.digest.clone());
+    let kept = KeptEvaluation { predictions_etag, outcomes_etag, baseline, evaluation };
     let json = serde_json::to_vec(&kept).unwrap_or_default();
     lake.put_object(&key, json.into(), PutCondition::Always).await?;
     Ok((kept.evaluation, true))
@@ -219,7 +234,7 @@ fn evaluate_columns(
     model: &ModelName,
     predictions: &PredictionColumns,
     outcomes: &[OutcomeEvent],
-) -> HourEvaluation {
+) -> (HourEvaluation, Vec<Arrival>) {
     let rows = (0..predictions.len()).map(|row| PredictionRow {
         prediction_id: *predictions.prediction_id[row].as_bytes(),
         candidate_id: &predictions.candidate_id[row],
@@ -229,20 +244,30 @@ fn evaluate_columns(
         requested_at_us: predictions.requested_at[row].as_microsecond(),
         prediction_s: predictions.prediction[row],
         fallback_s: predictions.fallback[row],
+        experiment: predictions.experiment_id[row].as_deref().map(|id| ExperimentRow {
+            id,
+            randomised_unit: predictions.randomised_unit[row].as_deref(),
+            excluded: predictions.excluded[row].is_some(),
+        }),
+        unit_id: predictions.unit_id[row].as_deref(),
     });
-    evaluate_hour(hour, model, rows, outcomes)
+    evaluate_hour_with_arrivals(hour, model, rows, outcomes)
 }
 
-/// The release in force, for the report; `None` where there is none or it cannot be read: a report is worth having
-/// without it.
-async fn release_in_force<S: GetObject>(lake: &S, model: &ModelName) -> Result<Option<ReleaseFacts>, EvaluatorError> {
-    let Some(pointer) = lake.get_object(&lake::release_pointer(model), None).await?.found() else { return Ok(None) };
-    let Ok(ReleasePointer { release_id, .. }) = serde_json::from_slice(&pointer.bytes) else { return Ok(None) };
-    let Some(document) = lake.get_object(&lake::release(model, &release_id), None).await?.found() else {
-        return Ok(None);
-    };
-    match serde_json::from_slice::<Release>(&document.bytes) {
-        Ok(release) => Ok(Some(ReleaseFacts::of(&release)?)),
-        Err(_) => Ok(None),
-    }
+/// Counts the features of the cars that arrived. Rows of another feature spec have other columns, and are left out.
+fn count_features(
+    predictions: Bytes,
+    KeptBaseline { baseline, .. }: &KeptBaseline,
+    arrivals: &[Arrival],
+) -> Result<FeatureCounts, ArchiveError> {
+    let mut counts = FeatureCounts::new(baseline);
+    let wanted: Vec<usize> = arrivals.iter().map(|arrival| arrival.row).collect();
+    let mut actual = arrivals.iter().map(|arrival| arrival.actual_s);
+    read_features(predictions, &wanted, |_, spec_hash, features| {
+        let actual_s = actual.next();
+        if spec_hash == baseline.spec_hash {
+            counts.add(baseline, features, actual_s);
+        }
+    })?;
+    Ok(counts)
 }

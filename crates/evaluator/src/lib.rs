@@ -8,6 +8,7 @@
 mod config;
 mod error;
 mod handler;
+mod kept;
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ pub use config::Config;
 pub use error::EvaluatorError;
 pub use handler::{EvaluationSummary, EvaluatorEvent, evaluate};
 use jiff::Timestamp;
+pub use kept::{KeptBaseline, read_baseline, read_evaluations, release_in_force};
 use lambda_runtime::{Error, LambdaEvent, service_fn, tracing};
 
 /// Runs the function until the runtime ends it.

@@ -1,11 +1,15 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use domain::{DomainError, Hour, ModelName, Release, ReleaseId};
+use domain::{DomainError, Hour, ModelName, Randomisation, Release, ReleaseId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::headline::{headline, no_figures};
-use crate::{ErrorStatistics, EvaluationError, Histogram, HourEvaluation, SegmentStatistics, Summary, Window};
+use crate::{
+    ErrorStatistics, EvaluationError, Histogram, HourEvaluation, SegmentStatistics, Summary, Window,
+    drift::{DriftReport, FeatureCounts, TrainingBaseline},
+    experiment::{AnalysisOptions, ExperimentCard, ExperimentFacts},
+};
 
 /// The most points that the course over time has. Longer windows have more hours to a point.
 const MAX_POINTS: i64 = 200;
@@ -35,6 +39,9 @@ pub struct ReleaseFacts {
     /// The experiment over its arms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub experiment_id: Option<String>,
+    /// What that randomises.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub randomise: Option<Randomisation>,
     /// Its arms.
     pub arms: Vec<ArmFacts>,
 }
@@ -59,6 +66,7 @@ impl ReleaseFacts {
             release_id: release.id()?,
             created_at: release.created_at,
             experiment_id: release.experiment.as_ref().map(|plan| plan.id.clone()),
+            randomise: release.experiment.as_ref().map(|plan| plan.randomise.clone()),
             arms: release
                 .arms
                 .iter()
@@ -70,6 +78,14 @@ impl ReleaseFacts {
                 })
                 .collect(),
         })
+    }
+
+    /// What is planned for the experiment `id`; without arms where it is not this release's.
+    fn experiment(&self, id: &str) -> ExperimentFacts {
+        let is_this = self.experiment_id.as_deref() == Some(id);
+        let arms = self.arms.iter().filter(|_| is_this).filter_map(|arm| Some((arm.name.clone(), arm.weight?)));
+        let randomise = self.randomise.clone().filter(|_| is_this).unwrap_or_default();
+        ExperimentFacts { id: id.to_owned(), arms: arms.collect(), randomise }
     }
 }
 
@@ -161,6 +177,13 @@ pub struct ReportData {
     pub by_arm: Vec<Group>,
     /// By the tier that answered.
     pub by_tier: Vec<Group>,
+    /// The experiments that have predictions, that of the release in force first.
+    #[serde(default)]
+    pub experiments: Vec<ExperimentCard>,
+    /// The features of dispatched cars that arrived, against those of training; absent without a baseline, or with fewer
+    /// than 100 rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<DriftReport>,
     /// Over time. Hours without an evaluation are left out.
     pub over_time: Vec<TimePoint>,
     /// The distribution of the error; absent without figures.
@@ -198,10 +221,25 @@ impl ReportData {
             by_model_version: groups(window.by(|segment| &segment.model_version)),
             by_arm,
             by_tier: groups(window.by(|segment| segment.tier.as_str())),
+            experiments: experiments(&facts, evaluations),
+            drift: None,
             over_time: over_time(&window, evaluations)?,
             error_bins: error_bins(&all.answer, &all.fallback),
             facts,
         })
+    }
+
+    /// Adds how far the hours' features are from training's: from the counts that were made by this baseline.
+    #[must_use]
+    pub fn with_drift(mut self, digest: &str, baseline: &TrainingBaseline, evaluations: &[HourEvaluation]) -> Self {
+        let mut counts = FeatureCounts::new(baseline);
+        for evaluation in evaluations {
+            if let Some(more) = evaluation.features().get(digest) {
+                counts.merge(more);
+            }
+        }
+        self.drift = DriftReport::new(baseline, &counts);
+        self
     }
 
     /// `report.json`.
@@ -209,6 +247,19 @@ impl ReportData {
         // It cannot fail: the keys are text and every number has a JSON form.
         serde_json::to_vec_pretty(self).unwrap_or_default()
     }
+}
+
+fn experiments(facts: &ReportFacts, evaluations: &[HourEvaluation]) -> Vec<ExperimentCard> {
+    let ids: BTreeSet<&String> = evaluations.iter().flat_map(|evaluation| evaluation.experiments().keys()).collect();
+    let mut plans: Vec<ExperimentFacts> = ids
+        .into_iter()
+        .map(|id| match &facts.release {
+            Some(release) => release.experiment(id),
+            None => ExperimentFacts { id: id.clone(), arms: Vec::new(), randomise: Randomisation::default() },
+        })
+        .collect();
+    plans.sort_by_key(|plan| plan.arms.is_empty());
+    plans.iter().map(|plan| ExperimentCard::new(plan, evaluations, AnalysisOptions::default())).collect()
 }
 
 /// Hours since 1970.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::{
     charts,
     data::{Group, ReportData},
+    drift, experiments,
     svg::escape,
     words::{count, counted, hour, instant, number, percent, percent_landed, seconds, span},
 };
@@ -49,7 +50,11 @@ pub fn render_html(data: &ReportData) -> String {
     over_time(&mut page, data);
     distribution(&mut page, data);
     arms(&mut page, data);
+    experiments::experiments(&mut page, &data.experiments);
     tables(&mut page, data);
+    if let Some(report) = &data.drift {
+        drift::drift(&mut page, report);
+    }
     counts(&mut page, data);
     page.push_str("</main>\n");
     footer(&mut page, data);
@@ -58,7 +63,7 @@ pub fn render_html(data: &ReportData) -> String {
 }
 
 /// Keeps a number and the word after it on one line.
-fn keep_units(html: &str) -> String {
+pub(super) fn keep_units(html: &str) -> String {
     let mut out = String::with_capacity(html.len() + 16);
     let mut after_digit = false;
     for c in html.chars() {
@@ -215,7 +220,7 @@ fn arms(page: &mut String, data: &ReportData) {
     };
     let _ = write!(
         page,
-        "<section id=\"arms\">\n<h2>Mean absolute error by arm</h2>\n<p>The intervals take rides as independent. Which arm is better is for the experiment’s own test to say, which counts what was randomised.</p>\n<figure>{}{wide}{narrow}</figure>\n</section>\n",
+        "<section id=\"arms\">\n<h2>Mean absolute error by arm</h2>\n<p>The intervals take rides as independent. Which arm is better is for the experiment’s own test below to say, which counts what was randomised.</p>\n<figure>{}{wide}{narrow}</figure>\n</section>\n",
         legend(BAR_MODEL, MARK_NAIVE, &[(WHISKER, "95 % interval")]),
     );
 }
@@ -270,7 +275,7 @@ fn cells(summary: &Summary) -> Vec<String> {
     ]
 }
 
-fn dash() -> String {
+pub(super) fn dash() -> String {
     "–".to_owned()
 }
 
@@ -279,7 +284,7 @@ fn figure(figures: Option<&Figures>, pick: fn(&Figures) -> String) -> String {
 }
 
 /// A table of blocks of rows, each with a heading where it is not empty. Names are escaped here; cells are HTML already.
-fn table<'a>(
+pub(super) fn table<'a>(
     page: &mut String,
     caption: &str,
     head: &[&str],

@@ -3,12 +3,16 @@
 
 mod charts;
 mod data;
+mod drift;
+mod experiments;
 mod headline;
 mod html;
+mod markdown;
 mod svg;
 mod text;
-mod words;
+pub(crate) mod words;
 
 pub use data::{ArmFacts, ErrorBin, ErrorBins, Group, NoFigures, ReleaseFacts, ReportData, ReportFacts, TimePoint};
 pub use html::render_html;
+pub use markdown::render_markdown;
 pub use text::render_text;

@@ -6,7 +6,8 @@ use super::{
 };
 use crate::Summary;
 
-const COLUMNS: [&str; 9] = ["rides", "MAE s", "naive s", "better", "P90 s", "bias s", "±2 min", "late", "labels"];
+pub(super) const COLUMNS: [&str; 9] =
+    ["rides", "MAE s", "naive s", "better", "P90 s", "bias s", "±2 min", "late", "labels"];
 
 /// A short summary for a terminal: the headline, and a line per group. Plain text, no colours, ends with a newline.
 pub fn render_text(data: &ReportData) -> String {
@@ -35,6 +36,12 @@ pub fn render_text(data: &ReportData) -> String {
             out.push('\n');
         }
     }
+    for card in &data.experiments {
+        let _ = writeln!(out, "\nExperiment {}: {}", plain(&card.id), plain(&card.headline()));
+    }
+    if let Some(report) = &data.drift {
+        let _ = writeln!(out, "\n{}", plain(&report.headline()));
+    }
     let counts = &data.all.counts;
     let parts = [
         ("predictions", counts.predictions),
@@ -59,7 +66,7 @@ pub fn render_text(data: &ReportData) -> String {
     out
 }
 
-fn cells(summary: &Summary) -> [String; COLUMNS.len()] {
+pub(super) fn cells(summary: &Summary) -> [String; COLUMNS.len()] {
     let none = || "–".to_owned();
     let answer = |pick: &dyn Fn(&crate::Figures) -> String| summary.answer.as_ref().map_or_else(none, pick);
     [

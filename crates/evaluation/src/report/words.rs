@@ -4,7 +4,7 @@ use domain::Hour;
 use jiff::Timestamp;
 
 /// A whole number with thousands separators: `1,912`.
-pub(super) fn count(n: u64) -> String {
+pub(crate) fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() * 4 / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -17,30 +17,30 @@ pub(super) fn count(n: u64) -> String {
 }
 
 /// `1 ride`, `1,912 rides`.
-pub(super) fn counted(n: u64, one: &str, many: &str) -> String {
+pub(crate) fn counted(n: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(n), if n == 1 { one } else { many })
 }
 
 /// A number with a true minus sign, and one decimal below ten: `92`, `9.3`, `−1,204`.
-pub(super) fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     let abs = value.abs();
     let text = if abs < 9.95 { format!("{abs:.1}") } else { count(abs.round() as u64) };
     if value < 0.0 && text != "0.0" { format!("−{text}") } else { text }
 }
 
 /// Seconds: `92 s`.
-pub(super) fn seconds(value_s: f64) -> String {
+pub(crate) fn seconds(value_s: f64) -> String {
     format!("{} s", number(value_s))
 }
 
 /// A share as a percentage: `35 %`, `−4 %`.
-pub(super) fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     let percent = (share * 100.0).round() as i64;
     format!("{}{} %", if percent < 0 { "−" } else { "" }, count(percent.unsigned_abs()))
 }
 
 /// A share of which "all" and "none" must be meant: 99.7 % is `99 %`, 0.2 % is `<1 %`.
-pub(super) fn percent_landed(share: f64) -> String {
+pub(crate) fn percent_landed(share: f64) -> String {
     match (share * 100.0).floor() as u64 {
         0 if share > 0.0 => "<1 %".to_owned(),
         percent => format!("{percent} %"),
@@ -48,7 +48,7 @@ pub(super) fn percent_landed(share: f64) -> String {
 }
 
 /// A difference of time on an axis in `unit_s`: `−5`, `0`, `+5`.
-pub(super) fn signed(value_s: f64, unit_s: f64) -> String {
+pub(crate) fn signed(value_s: f64, unit_s: f64) -> String {
     let value = value_s / unit_s;
     let abs = if value.fract() == 0.0 { count(value.abs() as u64) } else { format!("{:.1}", value.abs()) };
     match value {
@@ -59,22 +59,22 @@ pub(super) fn signed(value_s: f64, unit_s: f64) -> String {
 }
 
 /// `20 Nov 2026, 07:00`, UTC.
-pub(super) fn hour(hour: Hour) -> String {
+pub(crate) fn hour(hour: Hour) -> String {
     hour.start().strftime("%-d %b %Y, %H:%M").to_string()
 }
 
 /// `20 Nov`, UTC.
-pub(super) fn day(hour: Hour) -> String {
+pub(crate) fn day(hour: Hour) -> String {
     hour.start().strftime("%-d %b").to_string()
 }
 
 /// `20 Nov 2026, 07:12 UTC`.
-pub(super) fn instant(at: Timestamp) -> String {
+pub(crate) fn instant(at: Timestamp) -> String {
     at.strftime("%-d %b %Y, %H:%M UTC").to_string()
 }
 
 /// `20 Nov 2026, 07:00 – 23 Nov 2026, 24:00 UTC` for the hours 07 to 23, both included.
-pub(super) fn span(first: Hour, last: Hour) -> String {
+pub(crate) fn span(first: Hour, last: Hour) -> String {
     if first.date() == last.date() {
         return format!("{} – {:02}:00 UTC", hour(first), last.hour_of_day() + 1);
     }

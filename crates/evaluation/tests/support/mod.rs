@@ -5,7 +5,7 @@ use domain::{
     Arm, ExperimentPlan, FeatureSpecSource, Hour, Limits, ModelName, OutcomeEvent, PredictionId, Release, Tier,
 };
 use evaluation::{
-    HourEvaluation, PredictionRow, evaluate_hour,
+    ExperimentRow, HourEvaluation, PredictionRow, evaluate_hour,
     report::{ReleaseFacts, ReportData, ReportFacts},
 };
 use jiff::Timestamp;
@@ -74,6 +74,8 @@ fn evaluate(model: &ModelName, hour: Hour, now: Timestamp, busy: f64) -> HourEva
                 requested_at_us: requested_us,
                 prediction_s: away + if tier == Tier::Fallback { naive_s } else { answer_s }.max(20.0),
                 fallback_s: away + naive_s.max(20.0),
+                experiment: Some(ExperimentRow { id: "deeper-trees", randomised_unit: None, excluded: false }),
+                unit_id: None,
             });
         }
         let cancelled = random.random_bool(0.06);

@@ -1,0 +1,137 @@
+//! The experiments' cards.
+
+use std::fmt::Write as _;
+
+use super::{
+    data::hour_number,
+    html::{dash, keep_units, table},
+    svg::{Anchor, SECONDS, Svg, escape, tick_step},
+    words::{count, day, hour, percent, percent_landed, signed},
+};
+use crate::experiment::{ArmCard, Comparison, ExperimentCard, MetricResult, Role};
+
+pub(super) fn experiments(page: &mut String, cards: &[ExperimentCard]) {
+    for (number, card) in cards.iter().enumerate() {
+        let _ = write!(
+            page,
+            "<section id=\"experiment-{number}\">\n<h2>Experiment {}</h2>\n<p>{}</p>\n",
+            escape(&card.id),
+            keep_units(&escape(&card.headline())),
+        );
+        if card.hours.is_some() {
+            for (index, comparison) in card.comparisons.iter().enumerate() {
+                figure(page, number * 100 + index, card, comparison);
+            }
+            for comparison in &card.comparisons {
+                effects(page, card, comparison);
+            }
+            arms(page, card);
+            let _ = writeln!(
+                page,
+                "<p class=\"note\">{} {}</p>",
+                keep_units(&escape(&card.sample_ratio_words())),
+                keep_units(&escape(&card.method()))
+            );
+        }
+        page.push_str("</section>\n");
+    }
+}
+
+fn figure(page: &mut String, number: usize, card: &ExperimentCard, comparison: &Comparison) {
+    let (Some(wide), Some(narrow)) = (course(number, card, comparison, true), course(number, card, comparison, false))
+    else {
+        return;
+    };
+    let _ = writeln!(page, "<figure>{wide}{narrow}</figure>");
+}
+
+/// The primary metric's effect over time with its interval; `None` where there is no course.
+fn course(number: usize, card: &ExperimentCard, comparison: &Comparison, wide: bool) -> Option<String> {
+    let [first, .., last] = &comparison.course[..] else { return None };
+    let metric = comparison.metrics.first()?.metric;
+    let (width, height) = if wide { (920.0, 240.0) } else { (370.0, 240.0) };
+    let (left, right, top, bottom) = (56.0, width - 12.0, 20.0, height - 34.0);
+    // The first looks are so wide that they would flatten the rest.
+    let settled = comparison.course.len() / 4;
+    let reach = comparison.course[settled..].iter().flat_map(|point| [point.lower.abs(), point.upper.abs()]);
+    let reach = reach.fold(0.0, f64::max).max(1e-9);
+    let step = tick_step(reach, 2.0, &SECONDS);
+    let most = (reach / step).ceil() * step;
+    let span = (hour_number(last.until) - hour_number(first.until)).max(1) as f64;
+    let x = |hours: i64| left + (hours - hour_number(first.until)) as f64 / span * (right - left);
+    let y = |value: f64| top + (most - value.clamp(-most, most)) / (2.0 * most) * (bottom - top);
+    let id = format!("course-{number}-{}", if wide { "wide" } else { "narrow" });
+    let title = format!("{}: {} less {} over time", metric.title(), comparison.arm, card.arms[0].name);
+    let text = format!(
+        "From {} to {} the difference went to {}, its interval from {} to {}.",
+        hour(first.until),
+        hour(last.until),
+        metric.difference(last.effect),
+        metric.difference(last.lower),
+        metric.difference(last.upper)
+    );
+    let mut svg = Svg::new(&id, if wide { "chart wide" } else { "chart narrow" }, (width, height), &title, &text);
+    let mut tick = -most;
+    while tick <= most + step / 2.0 {
+        let zero = tick.abs() < step / 2.0;
+        svg.line(if zero { "zero" } else { "grid" }, (left, y(tick)), (right, y(tick)));
+        let unit = if tick + step > most + step / 2.0 { " s" } else { "" };
+        let value = if zero { 0.0 } else { tick };
+        svg.text("tick", Anchor::End, (left - 8.0, y(tick) + 4.0), &format!("{}{unit}", signed(value, 1.0)));
+        tick += step;
+    }
+    let at = |point: &crate::experiment::CoursePoint| x(hour_number(point.until));
+    let upper = comparison.course.iter().map(|point| (at(point), y(point.upper)));
+    let lower = comparison.course.iter().rev().map(|point| (at(point), y(point.lower)));
+    svg.area("band", &upper.chain(lower).collect::<Vec<_>>());
+    let line: Vec<(f64, f64)> = comparison.course.iter().map(|point| (at(point), y(point.effect))).collect();
+    svg.path("line model", &line);
+    for point in &comparison.course {
+        let tip = format!(
+            "until {} UTC\n{} ({} to {})",
+            hour(point.until.plus(1)),
+            metric.difference(point.effect),
+            metric.difference(point.lower),
+            metric.difference(point.upper)
+        );
+        svg.dot("dot model", (at(point), y(point.effect)), 3.0, &tip);
+    }
+    svg.text("tick", Anchor::Start, (left, bottom + 24.0), &day(first.until));
+    svg.text("tick", Anchor::End, (right, bottom + 24.0), &day(last.until));
+    let better = if metric.higher_is_better() { "above 0: better" } else { "below 0: better" };
+    svg.text("tick", Anchor::Middle, (f64::midpoint(left, right), bottom + 24.0), better);
+    Some(svg.finish())
+}
+
+fn effects(page: &mut String, card: &ExperimentCard, comparison: &Comparison) {
+    let [control, treatment] = [&card.arms[0].name, &comparison.arm].map(|name| escape(name));
+    let head = ["", &control, &treatment, "Difference, interval, p"];
+    let row = |result: &MetricResult| {
+        let value = |value: Option<f64>| value.map_or_else(dash, |value| result.metric.value(value));
+        let mut words = escape(&result.words());
+        if let Some(reduction) = result.effect.and_then(|effect| effect.variance_reduction) {
+            let _ = write!(words, "<small>variance {} smaller by CUPED</small>", percent(reduction));
+        }
+        (result.metric.title().to_owned(), vec![value(result.control), value(result.treatment), words])
+    };
+    let rows = |role: Role| comparison.metrics.iter().filter(|result| result.role == role).map(row).collect::<Vec<_>>();
+    let blocks =
+        [("Decides", rows(Role::Primary)), ("Explains", rows(Role::Secondary)), ("Guardrails", rows(Role::Guardrail))];
+    table(page, &format!("Effects of {treatment}"), &head, blocks);
+}
+
+fn arms(page: &mut String, card: &ExperimentCard) {
+    let head = ["", "Planned", "Units", "Predictions", "Rides", "Excluded", "Labels landed"];
+    let row = |arm: &ArmCard| {
+        let cells = vec![
+            arm.weight.map_or_else(dash, percent),
+            count(arm.units),
+            count(arm.predictions),
+            count(arm.joined),
+            count(arm.excluded),
+            arm.label_maturity.map_or_else(dash, percent_landed).replace('<', "&lt;"),
+        ];
+        (arm.name.clone(), cells)
+    };
+    table(page, "Arms of the experiment", &head, [("", card.arms.iter().map(row).collect())]);
+}

@@ -1,0 +1,220 @@
+//! Experiments through the hour evaluation: what is found, and what must not be.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use domain::{Hour, ModelName, OutcomeEvent, PredictionId, Randomisation, Tier};
+use evaluation::{
+    ExperimentRow, HourEvaluation, PredictionRow, evaluate_hour,
+    experiment::{AnalysisMethod, AnalysisOptions, Direction, ExperimentCard, ExperimentFacts, Metric, Verdict},
+};
+use jiff::Timestamp;
+use rand::{Rng, RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// A little city: riders with a difficulty of their own, who ride several times.
+#[derive(Clone)]
+struct World {
+    riders: usize,
+    rides_an_hour: usize,
+    /// Share of riders in the treatment.
+    share: f64,
+    /// Error of the treatment as a multiple of the control's.
+    treatment: f64,
+    cancelled: [f64; 2],
+    zones: usize,
+    switchback: bool,
+    seed: u64,
+}
+
+const CALM: World = World {
+    riders: 1500,
+    rides_an_hour: 500,
+    share: 0.5,
+    treatment: 1.0,
+    cancelled: [0.05, 0.05],
+    zones: 40,
+    switchback: false,
+    seed: 1,
+};
+
+fn first() -> Hour {
+    "2026-11-20T00".parse().unwrap()
+}
+
+fn model() -> ModelName {
+    "pickup-eta".parse().unwrap()
+}
+
+fn hash(seed: u64, of: u64) -> f64 {
+    ChaCha8Rng::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ of).random()
+}
+
+impl World {
+    /// Hours `from..until` relative to the first; the experiment begins at hour 0.
+    fn hours(&self, from: i64, until: i64) -> Vec<HourEvaluation> {
+        (from..until).map(|hour| self.hour(hour)).collect()
+    }
+
+    fn hour(&self, number: i64) -> HourEvaluation {
+        let hour = first().plus(number);
+        let mut random = ChaCha8Rng::seed_from_u64(self.seed * 1000 + (number + 500) as u64);
+        let names: Vec<String> = (0..self.riders).map(|rider| format!("rider-{rider}")).collect();
+        let mut rides = Vec::new();
+        for _ in 0..self.rides_an_hour {
+            let mut bits = [0; 10];
+            random.fill_bytes(&mut bits);
+            let at_us = hour.start().as_microsecond() + random.random_range(0..3_600_000_000);
+            let id = PredictionId::new(Timestamp::from_microsecond(at_us).unwrap(), bits);
+            let (rider, zone) = (random.random_range(0..self.riders), random.random_range(0..self.zones));
+            let slot = at_us / 1_800_000_000;
+            let unit = if self.switchback { ((zone as u64) << 40) | slot as u64 } else { rider as u64 };
+            let is_treated = hash(self.seed, unit) < self.share;
+            // Half of the spread is the unit's own: rides of one unit resemble each other.
+            let difficulty = 0.3 + 2.0 * hash(self.seed + 77, unit);
+            let factor = if is_treated && number >= 0 { self.treatment } else { 1.0 };
+            let error = 60.0 * difficulty * factor * (random.random::<f64>() - 0.4) * 2.0;
+            let cancelled = random.random_bool(self.cancelled[usize::from(is_treated)]);
+            rides.push((id, at_us, rider, format!("{zone}|{}", slot * 1800), is_treated, error, cancelled));
+        }
+        let rows = rides.iter().map(|(id, at_us, rider, slot, is_treated, error, _)| PredictionRow {
+            prediction_id: *id.as_bytes(),
+            candidate_id: "car",
+            model_version: "1",
+            arm: if *is_treated && number >= 0 { "treatment" } else { "control" },
+            tier: Tier::Endpoint,
+            requested_at_us: *at_us,
+            prediction_s: 400.0 + error,
+            fallback_s: 500.0,
+            experiment: (number >= 0).then_some(ExperimentRow {
+                id: "x",
+                randomised_unit: self.switchback.then_some(slot.as_str()),
+                // The first five minutes of a slot.
+                excluded: self.switchback && at_us % 1_800_000_000 < 300_000_000,
+            }),
+            unit_id: Some(&names[*rider]),
+        });
+        let outcomes: Vec<OutcomeEvent> = rides
+            .iter()
+            .map(|(id, at_us, .., cancelled)| {
+                let happened = Timestamp::from_microsecond(at_us + 400_000_000).unwrap();
+                OutcomeEvent {
+                    prediction_id: *id,
+                    candidate_id: Some("car".parse().unwrap()),
+                    observed_at: happened,
+                    dispatched_at: None,
+                    arrived_at: (!cancelled).then_some(happened),
+                    cancelled_at: cancelled.then_some(happened),
+                    metrics: std::collections::BTreeMap::new(),
+                }
+            })
+            .collect();
+        evaluate_hour(hour, &model(), rows, &outcomes)
+    }
+}
+
+fn facts(weights: [f64; 2]) -> ExperimentFacts {
+    ExperimentFacts {
+        id: "x".to_owned(),
+        arms: vec![("control".to_owned(), weights[0]), ("treatment".to_owned(), weights[1])],
+        randomise: Randomisation::Unit,
+    }
+}
+
+fn card(hours: &[HourEvaluation]) -> ExperimentCard {
+    ExperimentCard::new(&facts([0.5, 0.5]), hours, AnalysisOptions::default())
+}
+
+#[test]
+fn a_true_effect_is_found_and_its_size_told() {
+    let hours = World { treatment: 0.8, ..CALM }.hours(0, 24);
+    let card = card(&hours);
+    let comparison = &card.comparisons[0];
+    assert_eq!(comparison.verdict, Verdict::Better);
+    let effect = comparison.metrics[0].effect.unwrap();
+    assert_eq!((comparison.metrics[0].metric, effect.direction), (Metric::MaeS, Direction::Better));
+    assert!(effect.relative < -0.1 && effect.relative > -0.3, "{effect:?}");
+    assert!(!card.sample_ratio.unwrap().alarm && card.units_in_two_arms == 0);
+    assert_eq!(card.arms.iter().map(|arm| arm.predictions).sum::<u64>(), 24 * 500);
+    let course = &comparison.course;
+    assert_eq!(course.len(), 24);
+    assert!(course[0].upper - course[0].lower > course[23].upper - course[23].lower);
+}
+
+#[test]
+fn what_was_known_before_narrows_the_interval() {
+    let world = World { treatment: 0.9, ..CALM };
+    let after = world.hours(0, 24);
+    let all = world.hours(-48, 24);
+    let [plain, adjusted] = [&after, &all].map(|hours| card(hours).comparisons[0].metrics[0].effect.unwrap());
+    assert_eq!(plain.variance_reduction, None);
+    assert!(adjusted.variance_reduction.unwrap() > 0.15, "{adjusted:?}");
+    assert!(adjusted.upper - adjusted.lower < plain.upper - plain.lower);
+    assert!((adjusted.relative + 0.1).abs() < 0.05, "{adjusted:?}");
+}
+
+#[test]
+fn a_sample_ratio_mismatch_comes_before_everything_else() {
+    let hours = World { treatment: 0.5, share: 0.58, ..CALM }.hours(0, 12);
+    let promised = ExperimentCard::new(&facts([0.5, 0.5]), &hours, AnalysisOptions::default());
+    assert!(promised.sample_ratio.unwrap().alarm);
+    assert_eq!(promised.comparisons[0].verdict, Verdict::SampleRatioMismatch);
+    let planned = ExperimentCard::new(&facts([0.42, 0.58]), &hours, AnalysisOptions::default());
+    assert_eq!(planned.comparisons[0].verdict, Verdict::Better);
+}
+
+#[test]
+fn a_guardrail_outweighs_a_better_error() {
+    let card = card(&World { treatment: 0.7, cancelled: [0.04, 0.10], ..CALM }.hours(0, 24));
+    assert_eq!(card.comparisons[0].verdict, Verdict::GuardrailBreached);
+    let cancelled = card.comparisons[0].metrics.iter().find(|result| result.metric == Metric::CancelledShare).unwrap();
+    assert_eq!(cancelled.effect.unwrap().direction, Direction::Worse);
+}
+
+#[test]
+fn what_cannot_be_estimated_is_said_so() {
+    let none = card(&[]);
+    assert_eq!((none.hours, none.comparisons[0].verdict), (None, Verdict::TooEarly));
+    let few = card(&World { riders: 30, rides_an_hour: 20, ..CALM }.hours(0, 1));
+    assert_eq!(few.comparisons[0].metrics[0].not_estimable.as_deref(), Some("too_few_units"));
+    let calm = card(&CALM.hours(0, 6));
+    let by_endpoint = calm.comparisons[0].metrics.last().unwrap();
+    assert_eq!((by_endpoint.metric, by_endpoint.effect), (Metric::NotByEndpointShare, None));
+    assert_eq!(by_endpoint.not_estimable.as_deref(), Some("zero_variance"));
+    let [low, high] = by_endpoint.newcombe_interval.unwrap();
+    assert!(low < 0.0 && high > 0.0 && high < 0.01, "{low} {high}");
+}
+
+#[test]
+fn a_switchback_is_analysed_by_zone_and_slot_without_carry_over() {
+    let world = World { switchback: true, treatment: 0.8, rides_an_hour: 2000, ..CALM };
+    let hours = world.hours(0, 24);
+    let card = card(&hours);
+    // 40 zones × 48 slots.
+    assert_eq!(card.arms.iter().map(|arm| arm.units).sum::<u64>(), 40 * 48);
+    let excluded: u64 = card.arms.iter().map(|arm| arm.excluded).sum();
+    assert!((excluded as f64 / (24.0 * 2000.0) - 1.0 / 6.0).abs() < 0.01, "{excluded}");
+    assert_eq!(card.comparisons[0].verdict, Verdict::Better);
+}
+
+/// A/A by riders with rides that resemble each other: looked at once, about one in twenty is wrong; by rides it would be
+/// more, and looked at by the sequential method it is fewer.
+#[test]
+fn nothing_is_found_where_nothing_is() {
+    const RUNS: u64 = 120;
+    let (mut fixed, mut sequential, mut mismatches) = (0, 0, 0);
+    for seed in 0..RUNS {
+        let hours = World { riders: 300, rides_an_hour: 150, seed: 5000 + seed, ..CALM }.hours(0, 4);
+        let look =
+            |method| ExperimentCard::new(&facts([0.5, 0.5]), &hours, AnalysisOptions { method, ..Default::default() });
+        let once = look(AnalysisMethod::FixedHorizon);
+        fixed += u64::from(once.comparisons[0].metrics[0].effect.unwrap().p_value < 0.05);
+        mismatches += u64::from(once.sample_ratio.unwrap().alarm);
+        // Every hour is looked at.
+        let any_time = look(AnalysisMethod::Sequential { tuning: 300.0 });
+        sequential +=
+            u64::from(any_time.comparisons[0].course.iter().any(|point| point.lower > 0.0 || point.upper < 0.0));
+    }
+    assert!((1..=14).contains(&fixed), "{fixed} of {RUNS} at one look");
+    assert!(sequential <= 9, "{sequential} of {RUNS} at any look");
+    assert!(mismatches <= 2, "{mismatches} of {RUNS} sample ratios");
+    println!("A/A: {fixed} at one look, {sequential} at any, {mismatches} sample ratios, of {RUNS}");
+}

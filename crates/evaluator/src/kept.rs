@@ -1,0 +1,100 @@
+//! Evaluations as they are kept in the lake, for who wants to read them.
+
+use cloud::object_store::{GetObject, ListObjects};
+use domain::{Hour, ModelName, Release, ReleasePointer, digest::sha256_hex, lake};
+use evaluation::{HourEvaluation, drift::TrainingBaseline};
+use futures::{StreamExt, TryStreamExt, stream};
+use lambda_runtime::tracing::warn;
+use serde::{Deserialize, Serialize};
+
+use crate::EvaluatorError;
+
+/// Objects read at the same time.
+const CONCURRENCY: usize = 8;
+
+/// An evaluation as it is kept, with what it was made from.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct KeptEvaluation {
+    pub(crate) predictions_etag: Option<String>,
+    pub(crate) outcomes_etag: Option<String>,
+    /// The digest of the training baseline that features were counted by.
+    #[serde(default)]
+    pub(crate) baseline: Option<String>,
+    pub(crate) evaluation: HourEvaluation,
+}
+
+/// The evaluations of a model that the function has left in the lake, from `from` (else the first) to `until` (else the
+/// last), by hour. One of another version is left out: the function's next run makes it anew.
+///
+/// # Errors
+/// A lake that does not answer.
+pub async fn read_evaluations<S: GetObject + ListObjects>(
+    lake: &S,
+    model: &ModelName,
+    from: Option<Hour>,
+    until: Option<Hour>,
+) -> Result<Vec<HourEvaluation>, EvaluatorError> {
+    let listed = lake.list_objects(&lake::evaluation_prefix(model)).await?;
+    let is_wanted = |hour: Hour| from.is_none_or(|from| from <= hour) && until.is_none_or(|until| hour <= until);
+    let keys = listed.into_iter().map(|object| object.key);
+    let wanted: Vec<String> = keys.filter(|key| lake::hour_of_evaluation(key).is_some_and(is_wanted)).collect();
+    let read = |key: String| async move {
+        let Some(object) = lake.get_object(&key, None).await?.found() else { return Ok(None) };
+        match serde_json::from_slice::<KeptEvaluation>(&object.bytes) {
+            Ok(kept) => Ok(Some(kept.evaluation)),
+            Err(error) => {
+                warn!(key, %error, "left out: the kept evaluation cannot be read");
+                Ok::<_, EvaluatorError>(None)
+            }
+        }
+    };
+    let mut evaluations: Vec<HourEvaluation> = stream::iter(wanted)
+        .map(read)
+        .buffered(CONCURRENCY)
+        .try_filter_map(|kept| async { Ok(kept) })
+        .try_collect()
+        .await?;
+    evaluations.sort_by_key(|evaluation| evaluation.hour);
+    Ok(evaluations)
+}
+
+/// What a model was trained on, with the digest that its counts are kept under.
+#[derive(Debug, Clone)]
+pub struct KeptBaseline {
+    /// SHA-256 of the document.
+    pub digest: String,
+    /// The document.
+    pub baseline: TrainingBaseline,
+}
+
+/// The training baseline of the release in force; `None` where training left none, or it cannot be read.
+///
+/// # Errors
+/// A lake that does not answer.
+pub async fn read_baseline<S: GetObject>(
+    lake: &S,
+    model: &ModelName,
+    release: Option<&Release>,
+) -> Result<Option<KeptBaseline>, EvaluatorError> {
+    let Some(release) = release else { return Ok(None) };
+    let key = lake::training_baseline(model, &release.spec.hash);
+    let Some(object) = lake.get_object(&key, None).await?.found() else { return Ok(None) };
+    match TrainingBaseline::from_json(&object.bytes) {
+        Ok(baseline) => Ok(Some(KeptBaseline { digest: sha256_hex(&object.bytes), baseline })),
+        Err(error) => {
+            warn!(key, %error, "no drift is told: the training baseline cannot be read");
+            Ok(None)
+        }
+    }
+}
+
+/// The release in force; `None` where there is none or it cannot be read: a report is worth having without it.
+///
+/// # Errors
+/// A lake that does not answer.
+pub async fn release_in_force<S: GetObject>(lake: &S, model: &ModelName) -> Result<Option<Release>, EvaluatorError> {
+    let Some(pointer) = lake.get_object(&lake::release_pointer(model), None).await?.found() else { return Ok(None) };
+    let Ok(ReleasePointer { release_id, .. }) = serde_json::from_slice(&pointer.bytes) else { return Ok(None) };
+    let document = lake.get_object(&lake::release(model, &release_id), None).await?.found();
+    Ok(document.and_then(|document| serde_json::from_slice(&document.bytes).ok()))
+}

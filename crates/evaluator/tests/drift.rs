@@ -1,0 +1,208 @@
+//! Drift is found in real trips, through the archive and the function: what was changed is named, and nothing else is.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use archive::{write_outcomes, write_predictions};
+use cloud::{
+    memory::MemoryStore,
+    object_store::{GetObject, PutCondition, PutObject},
+};
+use domain::{
+    Arm, ArmAssignment, CandidateRecord, FeatureSpecSource, Hour, Inputs, Limits, ModelName, OutcomeEvent,
+    PredictionRecord, Release, Tier, Timings,
+    lake::{self, Partition, Table},
+};
+use evaluation::{
+    drift::{DriftReason, DriftReport, LABEL, TrainingBaseline},
+    report::ReportData,
+};
+use evaluator::{Config, EvaluatorEvent, evaluate};
+use features::{FeatureTable, InputTable, Plan, Scratch};
+use jiff::{SignedDuration, Timestamp};
+use rides::{
+    Ride, TrainingRow,
+    tlc::{DailyWeather, Recording, TripRules, Trips, Zones},
+};
+
+const SPEC: &str = include_str!("../../../models/pickup-eta/features.toml");
+
+fn model() -> ModelName {
+    "pickup-eta".parse().unwrap()
+}
+
+/// Ten weeks to train on, the next two weeks to look at; `None` where there are no trips.
+fn rides() -> Option<(Vec<Ride>, Vec<Ride>)> {
+    let data = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+    let (trips, zones) = (data.join("trips_dev.csv.gz"), data.join("zones.csv"));
+    if !trips.exists() {
+        println!("skipped: there is no {}", trips.display());
+        return None;
+    }
+    let zones = Zones::read(&zones).unwrap();
+    let trips = Trips::read(&trips, &zones, &TripRules::default(), &mut |_| ()).unwrap().into_vec();
+    // Without weather: that drifts with the season, and rightly so.
+    let recording = Recording::new(zones, DailyWeather::default(), 7).unwrap();
+    let day = |ride: &Ride, days: i64| ride.requested_at - first() >= SignedDuration::from_hours(24 * days);
+    let rides: Vec<Ride> = recording.rides(&trips).filter(|ride| !day(ride, 84)).collect();
+    Some(rides.into_iter().partition(|ride| !day(ride, 70)))
+}
+
+fn first() -> Timestamp {
+    "2018-01-01T05:00:00Z".parse().unwrap()
+}
+
+/// One ride with what the model saw of it.
+struct Served {
+    row: TrainingRow,
+    id: domain::PredictionId,
+    features: Vec<Option<f64>>,
+    fallback: f64,
+}
+
+fn serve(plan: &Plan, rides: &[Ride], change: &impl Fn(usize, &mut TrainingRow)) -> Vec<Served> {
+    let (mut inputs, mut scratch, mut table) = (InputTable::new(plan), Scratch::default(), FeatureTable::default());
+    let mut served = Vec::new();
+    for (number, ride) in rides.iter().enumerate() {
+        let Some(mut row) = ride.training_row() else { continue };
+        change(number, &mut row);
+        let mut all = row.inputs.clone();
+        all.extend(row.candidate_inputs.clone());
+        all.insert("drive_s".to_owned(), row.drive_s.into());
+        inputs.clear();
+        plan.read_training_row(row.requested_at, &all, "", &mut inputs).unwrap();
+        plan.evaluate_training(&inputs, &mut scratch, &mut table);
+        let (features, fallback) = (table.row(0).collect(), table.fallback()[0]);
+        served.push(Served { row, id: ride.prediction_id, features, fallback });
+    }
+    served
+}
+
+fn baseline(plan: &Plan, served: &[Served]) -> TrainingBaseline {
+    let column = |index: usize| served.iter().map(|one| one.features[index].unwrap_or(f64::NAN)).collect::<Vec<f64>>();
+    let columns: Vec<Vec<f64>> = (0..plan.output_names().len()).map(column).collect();
+    let labels: Vec<f64> = served.iter().map(|one| one.row.drive_s).collect();
+    let names = plan.output_names().iter().map(String::as_str);
+    TrainingBaseline::of(plan.hash(), names.zip(columns.iter().map(Vec::as_slice)), &labels)
+}
+
+async fn put(store: &MemoryStore, key: &str, bytes: Vec<u8>) {
+    store.put_object(key, bytes.into(), PutCondition::Always).await.unwrap();
+}
+
+/// Archives the rides, runs the function, and reads what its report says of drift.
+async fn report(plan: &Plan, baseline: &TrainingBaseline, served: &[Served]) -> DriftReport {
+    let store = MemoryStore::new();
+    let arm = Arm {
+        name: "only".to_owned(),
+        endpoint: "e".to_owned(),
+        variant: "v".to_owned(),
+        model_version: "1".to_owned(),
+    };
+    let spec = FeatureSpecSource { hash: plan.hash().to_owned(), toml: SPEC.to_owned() };
+    let limits = Limits { max_candidates: 9, default_deadline_ms: 100 };
+    let release = Release::new(model(), first(), spec, vec![arm], limits);
+    let release_id = release.id().unwrap();
+    put(&store, &lake::release(&model(), &release_id), release.to_bytes()).await;
+    let pointer = serde_json::json!({ "release_id": release_id, "moved_at": first() });
+    put(&store, &lake::release_pointer(&model()), pointer.to_string().into_bytes()).await;
+    put(&store, &lake::training_baseline(&model(), plan.hash()), baseline.to_json()).await;
+    let mut hours: BTreeMap<Hour, (Vec<PredictionRecord>, Vec<OutcomeEvent>)> = BTreeMap::new();
+    for one in served {
+        let (records, outcomes) = hours.entry(one.id.hour()).or_default();
+        let at = one.row.requested_at;
+        let candidate = candidate(&one.features, one.fallback);
+        records.push(record(one.id, &release_id, plan, at, &candidate));
+        let arrived_at = at + SignedDuration::from_micros((one.row.drive_s * 1e6) as i64);
+        outcomes.push(OutcomeEvent {
+            prediction_id: one.id,
+            candidate_id: Some("car".parse().unwrap()),
+            observed_at: arrived_at,
+            dispatched_at: None,
+            arrived_at: Some(arrived_at),
+            cancelled_at: None,
+            metrics: BTreeMap::new(),
+        });
+    }
+    let (from, until) = (*hours.keys().next().unwrap(), *hours.keys().last().unwrap());
+    for (hour, (records, outcomes)) in hours {
+        let key = |table| lake::hour_file(&Partition { table, hour });
+        put(&store, &key(Table::Predictions(model())), write_predictions(&records).unwrap().to_vec()).await;
+        put(&store, &key(Table::Outcomes), write_outcomes(&outcomes).unwrap().to_vec()).await;
+    }
+    let config = Config { lake_bucket: "lake".to_owned(), default_model: model(), lookback_hours: 72 };
+    let event = EvaluatorEvent { model: None, from: Some(from), until: Some(until) };
+    let summary = evaluate(&store, &config, &event, until.start()).await.unwrap();
+    assert_eq!(summary.figures.counts.joined, served.len() as u64);
+    let json = store.get_object(&lake::report_json(&model()), None).await.unwrap().found().unwrap();
+    serde_json::from_slice::<ReportData>(&json.bytes).unwrap().drift.unwrap()
+}
+
+fn candidate(features: &[Option<f64>], fallback: f64) -> CandidateRecord {
+    serde_json::from_value(serde_json::json!({
+        "candidate_id": "car", "inputs": {}, "features": features, "prediction": fallback, "fallback": fallback,
+    }))
+    .unwrap()
+}
+
+fn record(
+    id: domain::PredictionId,
+    release_id: &domain::ReleaseId,
+    plan: &Plan,
+    at: Timestamp,
+    candidate: &CandidateRecord,
+) -> PredictionRecord {
+    let assignment = ArmAssignment::only("only");
+    serde_json::from_value(serde_json::json!({
+        "prediction_id": id, "model": model(), "release_id": release_id, "spec_hash": plan.hash(),
+        "requested_at": at, "answered_at": at, "assignment": assignment, "tier": Tier::Fallback,
+        "endpoint": "e", "variant": "v", "model_version": "1", "inputs": Inputs::new(), "candidates": [candidate],
+        "timings": Timings::default(),
+    }))
+    .unwrap()
+}
+
+#[tokio::test]
+async fn what_was_changed_in_real_trips_is_named_and_nothing_else() {
+    let Some((before, after)) = rides() else { return };
+    let plan = Plan::compile("features.toml", SPEC).unwrap();
+    let unchanged = |_: usize, _: &mut TrainingRow| ();
+    let baseline = baseline(&plan, &serve(&plan, &before, &unchanged));
+
+    let calm = report(&plan, &baseline, &serve(&plan, &after, &unchanged)).await;
+    println!("{}", calm.headline());
+    assert_eq!(calm.drifted(), Vec::<&str>::new(), "{}", calm.headline());
+
+    // Slower streets: no feature changes, what is predicted does.
+    let slower = |_: usize, row: &mut TrainingRow| row.drive_s *= 1.3;
+    let slower = report(&plan, &baseline, &serve(&plan, &after, &slower)).await;
+    println!("{}", slower.headline());
+    assert_eq!(slower.drifted(), [LABEL]);
+
+    // A closed zone: nobody is picked up in the busiest one any more.
+    let mut riders: BTreeMap<String, usize> = BTreeMap::new();
+    for ride in &after {
+        *riders.entry(ride.training_row().unwrap().inputs["rider_zone"].to_string()).or_default() += 1;
+    }
+    let busiest = riders.into_iter().max_by_key(|(_, rides)| *rides).unwrap().0;
+    let busiest: f64 = busiest.parse().unwrap();
+    let is_open = |ride: &&Ride| ride.training_row().unwrap().inputs["rider_zone"].as_f64() != Some(busiest);
+    let open: Vec<Ride> = after.iter().filter(is_open).cloned().collect();
+    let closed = report(&plan, &baseline, &serve(&plan, &open, &unchanged)).await;
+    println!("{}", closed.headline());
+    let zone = closed.columns.iter().find(|column| column.name == "rider_zone").unwrap();
+    assert!(zone.reasons.contains(&DriftReason::Gone) && zone.gone == [busiest]);
+    // The zone's place is gone with it, since recorded riders stand at its centroid.
+    assert!(closed.drifted().iter().all(|name| name.starts_with("rider_")), "{}", closed.headline());
+
+    // A broken field: every third car's zone is lost.
+    let broken = |number: usize, row: &mut TrainingRow| {
+        if number.is_multiple_of(3) {
+            row.candidate_inputs.insert("car_zone".to_owned(), serde_json::Value::Null);
+        }
+    };
+    let broken = report(&plan, &baseline, &serve(&plan, &after, &broken)).await;
+    println!("{}", broken.headline());
+    assert_eq!(broken.drifted(), ["car_zone"]);
+    assert_eq!(broken.columns[0].reasons, [DriftReason::Missing]);
+}
