@@ -2,6 +2,8 @@
 //! HTTP and S3.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod kills;
+
 use std::{
     collections::BTreeMap,
     fs,
