@@ -195,7 +195,11 @@ impl World {
 
     async fn servable(&self, release: Release) -> ServableRelease {
         let endpoints = Endpoints { describe: &self.control, invoke: &self.runtime };
-        releases::check(endpoints, release, releases::PinnedTables::new(), Timestamp::now()).await.unwrap().servable().unwrap()
+        releases::check(endpoints, release, releases::PinnedTables::new(), Timestamp::now())
+            .await
+            .unwrap()
+            .servable()
+            .unwrap()
     }
 
     async fn publish(&self, release: &ServableRelease) -> Result<ReleaseId, releases::ReleasesError> {

@@ -78,7 +78,7 @@ pub(crate) struct ArmPlan {
 }
 
 /// The second endpoint of `release.toml`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SecondPlan {
     /// The arms' endpoint where absent: then another variant of it.

@@ -235,7 +235,7 @@ async fn plan(options: &CandidateOptions, terminal: Terminal) -> Result<(), CliE
     let prepared = Prepared::of(options).await?;
     let difference = prepared.current.as_ref().map(|(_, current)| releases::diff(current, &prepared.candidate));
     // Nothing is written, so the tables need not be in the lake yet.
-    let tables = prepared.tables.into_iter().map(|(name, file)| (name, Ok(file.table))).collect();
+    let tables = prepared.tables.into_iter().map(|(name, file)| (name, Ok(std::sync::Arc::new(file.table)))).collect();
     let checked = check(&prepared.lake, prepared.candidate, tables, terminal).await?;
     let in_force = prepared.current.as_ref().map(|(current, _)| &current.pointer);
     tell::plan(&checked, in_force, difference.as_ref(), terminal);

@@ -10,7 +10,8 @@ use cloud::{
     release_cache::{ActiveRelease, ReleaseCache},
 };
 use domain::{
-    ArchiveMode, Arm, ArmAssignment, CandidateRecord, PredictionRecord, Problem, Promise, Tier, Timings, truncate_to_micros,
+    ArchiveMode, Arm, ArmAssignment, CandidateRecord, PredictionRecord, Problem, Promise, Tier, Timings,
+    truncate_to_micros,
 };
 use features::{LookupTable, Transformer};
 use jiff::Timestamp;

@@ -26,15 +26,20 @@ struct Asked<'a> {
     key: String,
 }
 
+impl<'a> Asked<'a> {
+    fn of_arm(model: &'a ModelFolder, arm: &'a ArmPlan) -> Self {
+        Self {
+            name: &arm.name,
+            endpoint: &model.release.endpoint,
+            variant: &arm.variant,
+            model_version: arm.model_version.as_ref(),
+            key: arm.variant.clone(),
+        }
+    }
+}
+
 /// All that the folder's release asks: its arms, its shadows, its second endpoint.
 fn asked(model: &ModelFolder) -> (Vec<Asked<'_>>, Vec<Asked<'_>>, Option<Asked<'_>>) {
-    let of_arm = |arm: &'_ ArmPlan| Asked {
-        name: &arm.name,
-        endpoint: &model.release.endpoint,
-        variant: &arm.variant,
-        model_version: arm.model_version.as_ref(),
-        key: arm.variant.clone(),
-    };
     let second = model.release.second.as_ref().map(|second| Asked {
         name: "second",
         endpoint: second.endpoint.as_ref().unwrap_or(&model.release.endpoint),
@@ -45,6 +50,7 @@ fn asked(model: &ModelFolder) -> (Vec<Asked<'_>>, Vec<Asked<'_>>, Option<Asked<'
             None => second.variant.clone(),
         },
     });
+    let of_arm = |arm| Asked::of_arm(model, arm);
     (model.release.arms.iter().map(of_arm).collect(), model.release.shadows.iter().map(of_arm).collect(), second)
 }
 
@@ -66,13 +72,7 @@ pub(crate) fn release_of(model: &ModelFolder, versions: &ModelVersions, created_
         calling: model.release.calling.clone(),
         promise: model.release.promise.clone(),
         archive: model.release.archive,
-        ..Release::new(
-            model.name.clone(),
-            created_at,
-            spec,
-            arms.into_iter().map(arm).collect(),
-            model.release.limits,
-        )
+        ..Release::new(model.name.clone(), created_at, spec, arms.into_iter().map(arm).collect(), model.release.limits)
     }
 }
 
