@@ -508,7 +508,7 @@ async fn a_lookup_table_is_built_released_served_and_swapped() {
     model_with_a_lookup(&model);
     let header = "requested_at,rider_lat,rider_lon,rider_zone,car_lat,car_lon,car_zone,drive_s";
     let ride = |at: &str, drive_s: u32| format!("{at},40.75,-73.98,42,40.76,-73.97,2,{drive_s}\n");
-    let rides = ["2018-05-01T22:10:00Z", "2018-05-02T22:20:00Z", "2018-06-01T22:20:00Z"];
+    let rides = ["2018-05-01T22:10:00Z", "2018-05-02T22:21:00Z", "2018-06-01T22:20:00Z"];
     let drives = [300, 500, 9000].into_iter().zip(rides);
     let rows: String = drives.map(|(drive_s, at)| ride(at, drive_s)).collect();
     fs::write(directory.path().join("rides.csv"), format!("{header}\n{rows}")).unwrap();
@@ -537,7 +537,7 @@ async fn a_lookup_table_is_built_released_served_and_swapped() {
             "--smoothing-rows",
             "0",
             "--out-of-fold",
-            "2",
+            "7",
             "--fold-key",
             "UNIX_SECONDS(requested_at)",
             "--out",

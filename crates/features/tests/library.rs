@@ -206,7 +206,7 @@ fn a_bad_declaration_is_told() {
     }
     let error = Plan::compile("features.toml", &spec(&["x"])).unwrap_err();
     assert_eq!(error.reason(), "lookup_missing");
-    assert!(error.to_string().contains("build the table"), "{error}");
+    assert!(error.to_string().contains("mannen features build-lookup"), "{error}");
 }
 
 #[test]

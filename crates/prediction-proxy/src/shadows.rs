@@ -52,14 +52,16 @@ impl Shadows {
         let (model, now) = (record.model.clone(), question.now);
         let mut tasks = JoinSet::new();
         let question = Arc::new(question);
-        for arm in &question.active.release.shadows {
+        for (arm, number) in question.active.release.shadows.iter().zip(1..) {
             let unasked = unasked(record, arm);
             let (store, endpoint) = (proxy.releases.store().clone(), Arc::clone(&proxy.endpoint));
             let (health, arm, question) = (Arc::clone(&proxy.health), arm.clone(), Arc::clone(&question));
+            // Each pauses at its own times.
+            let seed = question.seed.wrapping_add(number);
             tasks.spawn(async move {
                 let began = Instant::now();
                 let calling = &question.active.release.calling;
-                let asked = Question::new(unasked.prediction_id, &question.rows, calling, question.seed);
+                let asked = Question::new(unasked.prediction_id, &question.rows, calling, seed);
                 let predictions = ask_arm(&*endpoint, &health, &arm, &asked, question.endpoint_by).await;
                 let predictions = predictions.map_err(|failure| failure.reason);
                 let endpoint_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);

@@ -106,7 +106,9 @@ impl LookupBuild {
         different.sort_unstable();
         different.dedup();
         if different.len() < 2 {
-            return Err(LookupError::Build("out of fold needs at least two folds".to_owned()));
+            return Err(LookupError::Build(
+                "all rows fall into one fold; out of fold needs rows in at least two".to_owned(),
+            ));
         }
         let without = different.into_iter().map(|fold| Ok((fold, self.table(keys, labels, |row| folds[row] != fold)?)));
         Ok(OutOfFold {
