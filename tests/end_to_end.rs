@@ -15,6 +15,7 @@ use aws_sdk_s3::{
     config::{BehaviorVersion, Credentials, Region},
     primitives::ByteStream,
 };
+use domain::{Release, ReleasePointer, lake};
 use serde_json::{Value, json};
 
 const MANNEN: &str = env!("CARGO_BIN_EXE_mannen");
@@ -362,4 +363,126 @@ fn a_spec_is_checked_compared_and_run_over_files() {
     assert!(view.starts_with("300.5,") && view.lines().count() == 2, "{view}");
     let rejects = fs::read_to_string(directory.path().join("features/rejects.jsonl")).unwrap();
     assert!(rejects.contains("rider_lat") && rejects.lines().count() == 1, "{rejects}");
+}
+
+/// The reference model with the mean duration by zone and hour as a feature, and as the naive estimate.
+fn model_with_a_lookup(folder: &Path) {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/pickup-eta");
+    fs::create_dir(folder).unwrap();
+    for file in ["features.toml", "training.toml", "release.toml"] {
+        let text = fs::read_to_string(source.join(file)).unwrap();
+        let text = text
+            .replace(
+                "[features]",
+                "[lookups.zone_hour]\nkeys = { rider_zone = \"int\", local_hour = \"int\" }\nvalues = { mean_s = \"float\", \
+                 count = \"int\" }\n\n[features]\nzone_hour_s = \"LOOKUP('zone_hour', rider_zone, local_hour, 'mean_s', \
+                 600)\"",
+            )
+            .replace("  \"distance_m\",", "  \"zone_hour_s\", \"distance_m\",")
+            .replace("expression = \"60 + manhattan_m / 4.6\"", "expression = \"zone_hour_s\"");
+        fs::write(folder.join(file), text).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_lookup_table_is_built_released_served_and_swapped() {
+    let directory = tempfile::tempdir().unwrap();
+    let model = directory.path().join("model");
+    model_with_a_lookup(&model);
+    let header = "requested_at,rider_lat,rider_lon,rider_zone,car_lat,car_lon,car_zone,drive_s";
+    let ride = |at: &str, drive_s: u32| format!("{at},40.75,-73.98,42,40.76,-73.97,2,{drive_s}\n");
+    let rides = ["2018-05-01T22:10:00Z", "2018-05-02T22:20:00Z", "2018-06-01T22:20:00Z"];
+    let drives = [300, 500, 9000].into_iter().zip(rides);
+    let rows: String = drives.map(|(drive_s, at)| ride(at, drive_s)).collect();
+    fs::write(directory.path().join("rides.csv"), format!("{header}\n{rows}")).unwrap();
+    let features = |arguments: &[&str]| {
+        let output = mannen(directory.path()).arg("features").args(arguments).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+
+    // A declared table that is not there is told with what to run.
+    let (code, _, told) = features(&["check", "model"]);
+    assert!(code == Some(1) && told.contains("mannen features build-lookup zone_hour"), "{told}");
+    // Which rows it is of has to be said.
+    assert_eq!(features(&["build-lookup", "zone_hour", "rides.csv", "--spec", "model"]).0, Some(2));
+    let build = |until: &str, out: &str| {
+        let (code, said, told) = features(&[
+            "build-lookup",
+            "zone_hour",
+            "rides.csv",
+            "--spec",
+            "model",
+            "--from",
+            "2018-05-01",
+            "--to",
+            until,
+            "--smoothing-rows",
+            "0",
+            "--out-of-fold",
+            "97",
+            "--fold-key",
+            "UNIX_SECONDS(requested_at)",
+            "--out",
+            out,
+            "--json",
+        ]);
+        assert_eq!(code, Some(0), "{told}");
+        serde_json::from_str::<Value>(&said).unwrap()
+    };
+    let first = build("2018-06-01", "model/lookups/zone_hour.parquet");
+    assert_eq!((&first["rows"], &first["left_out"]["outside_window"]), (&json!(2), &json!(1)), "{first}");
+    let second = build("2018-07-01", "second.parquet");
+    let explained = features(&["explain", "model"]).1;
+    assert!(explained.contains(first["sha256"].as_str().unwrap()), "{explained}");
+    let other = features(&["check", "model", "--lookup", "zone_hour=second.parquet", "--json"]).1;
+    let other: Value = serde_json::from_str(&other).unwrap();
+    assert_eq!(other["lookups"]["zone_hour"], second["sha256"]);
+
+    // Released by the command, in force for features and predictions.
+    let up = Up::start(&["--model", model.to_str().unwrap(), "--training-rides", "500"]);
+    let (status, answer) = up.post("/v1/features", request().to_string()).await;
+    assert_eq!(status, 200, "{answer}");
+    let of_first = &answer["candidates"][0];
+    assert_eq!((&of_first["values"][0], &of_first["fallback"]), (&json!(400.0), &json!(400.0)), "{answer}");
+    let (status, answer) = up.post("/v1/predictions", request().to_string()).await;
+    assert_eq!((status, answer["tier"].as_str()), (200, Some("endpoint")), "{answer}");
+
+    // The same release without its endpoint answers with the table; with another table, with that one.
+    let (s3, bucket) = (up.s3(), up.bucket().await);
+    let get = async |key: &str| {
+        let body = s3.get_object().bucket(&bucket).key(key).send().await.unwrap().body;
+        body.collect().await.unwrap().to_vec()
+    };
+    let put = async |key: &str, bytes: Vec<u8>| {
+        s3.put_object().bucket(&bucket).key(key).body(ByteStream::from(bytes)).send().await.unwrap();
+    };
+    let name = "pickup-eta".parse().unwrap();
+    let pointer: ReleasePointer = serde_json::from_slice(&get(&lake::release_pointer(&name)).await).unwrap();
+    let mut release: Release = serde_json::from_slice(&get(&lake::release(&name, &pointer.release_id)).await).unwrap();
+    assert_eq!(release.lookups["zone_hour"], first["sha256"].as_str().unwrap());
+    release.arms.iter_mut().for_each(|arm| arm.endpoint = "gone".to_owned());
+    let second_sha256 = second["sha256"].as_str().unwrap();
+    let table = fs::read(directory.path().join("second.parquet")).unwrap();
+    put(&lake::lookup_table("zone_hour", second_sha256), table).await;
+    for (sha256, drive_s) in [(first["sha256"].as_str().unwrap(), 400.0), (second_sha256, 9800.0 / 3.0)] {
+        release.lookups.insert("zone_hour".to_owned(), sha256.to_owned());
+        let release_id = release.id().unwrap();
+        put(&lake::release(&name, &release_id), release.to_bytes()).await;
+        let pointer = ReleasePointer { release_id: release_id.clone(), previous: None, moved_at: release.created_at };
+        put(&lake::release_pointer(&name), serde_json::to_vec(&pointer).unwrap()).await;
+        let began = Instant::now();
+        loop {
+            let (status, answer) = up.post("/v1/predictions", request().to_string()).await;
+            assert_eq!(status, 200, "{answer}");
+            if answer["release_id"] == release_id.as_str() {
+                assert_eq!(answer["tier"], "fallback", "{answer}");
+                let value = answer["predictions"][0]["value"].as_f64().unwrap();
+                assert!((value - drive_s).abs() < 1e-6, "{answer}");
+                break;
+            }
+            assert!(began.elapsed() < Duration::from_mins(1), "the release does not come into force");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
 }

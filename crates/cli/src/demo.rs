@@ -91,6 +91,7 @@ async fn run_loop(
     let step = terminal.step("Publishing the release");
     let now = Timestamp::now();
     let release = releasing::release_of(model, &versions, now)?;
+    releasing::publish_lookups(&running.lake, &model.lookups).await?;
     let release_id = releasing::publish(&running.lake, &release, now).await?;
     step.done(format_args!("{}…", &release_id.as_str()[..12]));
 

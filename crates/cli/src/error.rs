@@ -58,6 +58,36 @@ pub(crate) enum CliError {
     /// Files that cannot be transformed.
     #[error(transparent)]
     Batch(#[from] feature_batch::BatchError),
+    /// A declared lookup table has no file.
+    #[error(
+        "lookup table `{name}` is declared in {}, but there is no {}; build it with `mannen features build-lookup {name}`, bring a \
+         file of your own in with `mannen features import-lookup {name}`, or name one with --lookup {name}=FILE",
+        spec.display(), file.display()
+    )]
+    LookupMissing {
+        /// The table.
+        name: String,
+        /// The spec's file.
+        spec: PathBuf,
+        /// Where the table should lie.
+        file: PathBuf,
+    },
+    /// A lookup table that the spec does not declare.
+    #[error("{} declares no lookup table `{name}`; add [lookups.{name}] with its keys and values", spec.display())]
+    LookupUndeclared {
+        /// The table.
+        name: String,
+        /// The spec's file.
+        spec: PathBuf,
+    },
+    /// What is asked of a lookup table's build makes no sense.
+    #[error("lookup table `{name}`: {detail}")]
+    LookupOptions {
+        /// The table.
+        name: String,
+        /// What is wrong, and what to do.
+        detail: String,
+    },
     /// Two specs that differ, as `diff` tells by its exit code.
     #[error("{0} difference(s)")]
     Differs(usize),
@@ -84,6 +114,9 @@ impl CliError {
             Self::SageMaker(error) => error.reason(),
             Self::Api { .. } => "api_unreachable",
             Self::Batch(error) => error.reason(),
+            Self::LookupMissing { .. } => "lookup_missing",
+            Self::LookupUndeclared { .. } => "lookup_undeclared",
+            Self::LookupOptions { .. } => "lookup_build_invalid",
             Self::Differs(_) => "specs_differ",
             Self::Unexpected(_) => "unexpected",
             Self::Interrupted => "interrupted",

@@ -1,6 +1,9 @@
 //! `mannen features`: a feature spec checked, explained, compared and run over files.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use ::features::{Plan, diff, reference_markdown};
 use clap::{Args, Subcommand, ValueEnum};
@@ -8,6 +11,7 @@ use serde_json::json;
 
 use crate::{
     error::CliError,
+    lookup_tables::{self, LookupFiles, read_spec},
     terminal::{Terminal, grouped, strong},
 };
 
@@ -36,6 +40,26 @@ pub(crate) enum FeaturesCommand {
     Functions,
     /// Transform files (Parquet, CSV, JSON lines; plain, gzip, zstd) into the training view, label first
     Run(RunOptions),
+    /// Build a lookup table of training rows: mean, median and count of a value, by keys
+    ///
+    /// The spec declares the table, for example the mean duration by pick-up zone and hour:
+    ///
+    ///   [lookups.zone_hour]
+    ///   keys = { rider_zone = "int", local_hour = "int" }
+    ///   values = { mean_s = "float", count = "int" }
+    ///
+    /// and its features use it: zone_hour_s = "LOOKUP('zone_hour', rider_zone, local_hour, 'mean_s', 600)". Then
+    ///
+    ///   mannen features build-lookup zone_hour rides.parquet --from 2018-01-01 --to 2018-03-01 --out-of-fold 5 --fold-key
+    ///   ride_id
+    ///
+    /// writes lookups/zone_hour.parquet beside the spec, where the other commands and a release find it. Keys are the inputs
+    /// and features of their names. With --out-of-fold the training view has, for rows of the window, values that leave the
+    /// row's own fold out; requests, and rows outside the window, see the values of all rows.
+    #[command(verbatim_doc_comment)]
+    BuildLookup(Box<lookup_tables::BuildOptions>),
+    /// Bring in a lookup table of your own: a file with the columns that the spec declares
+    ImportLookup(lookup_tables::ImportOptions),
 }
 
 #[derive(Debug, Args)]
@@ -43,6 +67,8 @@ pub(crate) struct SpecOption {
     /// features.toml, or the folder that holds it
     #[arg(default_value = "models/pickup-eta")]
     spec: PathBuf,
+    #[command(flatten)]
+    lookups: LookupFiles,
 }
 
 #[derive(Debug, Args)]
@@ -62,6 +88,8 @@ pub(crate) struct RunOptions {
     /// Threads; the result does not depend on it [default: all processors]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
+    #[command(flatten)]
+    lookups: LookupFiles,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -72,8 +100,8 @@ enum Format {
 
 pub(crate) fn run(command: &FeaturesCommand, terminal: Terminal) -> Result<(), CliError> {
     match command {
-        FeaturesCommand::Check(SpecOption { spec }) => {
-            let plan = compile(spec)?;
+        FeaturesCommand::Check(SpecOption { spec, lookups }) => {
+            let plan = compile(spec, lookups)?;
             terminal.result(format_args!(
                 "{} {}: {} inputs, {} model columns, {} steps a row, {}",
                 strong("ok"),
@@ -89,15 +117,17 @@ pub(crate) fn run(command: &FeaturesCommand, terminal: Terminal) -> Result<(), C
                 "inputs": plan.inputs().len(),
                 "outputs": plan.output_names(),
                 "steps": plan.serving_steps(),
+                "lookups": plan.lookups().collect::<BTreeMap<_, _>>(),
             }));
         }
-        FeaturesCommand::Explain(SpecOption { spec }) => {
-            let text = compile(spec)?.explain();
+        FeaturesCommand::Explain(SpecOption { spec, lookups }) => {
+            let text = compile(spec, lookups)?.explain();
             terminal.json(&json!({ "explanation": text }));
             terminal.result(text.trim_end());
         }
         FeaturesCommand::Diff { before, after } => {
-            let changes = diff(&compile(before)?, &compile(after)?);
+            let own = LookupFiles::default();
+            let changes = diff(&compile(before, &own)?, &compile(after, &own)?);
             terminal.json(&changes);
             for change in &changes {
                 terminal.result(change);
@@ -107,8 +137,8 @@ pub(crate) fn run(command: &FeaturesCommand, terminal: Terminal) -> Result<(), C
             }
             terminal.result("no difference");
         }
-        FeaturesCommand::Schema { spec: SpecOption { spec }, openapi } => {
-            let plan = compile(spec)?;
+        FeaturesCommand::Schema { spec: SpecOption { spec, lookups }, openapi } => {
+            let plan = compile(spec, lookups)?;
             let schema = if *openapi { plan.openapi(None) } else { plan.request_schema() };
             terminal.json(&schema);
             terminal.result(serde_json::to_string_pretty(&schema).unwrap_or_default());
@@ -119,19 +149,22 @@ pub(crate) fn run(command: &FeaturesCommand, terminal: Terminal) -> Result<(), C
             terminal.result(reference.trim_end());
         }
         FeaturesCommand::Run(options) => transform(options, terminal)?,
+        FeaturesCommand::BuildLookup(options) => lookup_tables::build(options, terminal)?,
+        FeaturesCommand::ImportLookup(options) => lookup_tables::import(options, terminal)?,
     }
     Ok(())
 }
 
-fn compile(path: &Path) -> Result<Plan, CliError> {
-    let file = if path.is_dir() { path.join("features.toml") } else { path.to_owned() };
-    let shown = file.display().to_string();
-    let text = std::fs::read_to_string(&file).map_err(|error| CliError::io(format!("read `{shown}`"), error))?;
-    Ok(Plan::compile(&shown, &text)?)
+fn compile(path: &Path, lookups: &LookupFiles) -> Result<Plan, CliError> {
+    let (file, text) = read_spec(path)?;
+    let own_places: BTreeMap<String, PathBuf> =
+        lookups.lookup_files.iter().map(|(name, file)| (name.clone(), file.into())).collect();
+    let tables = lookup_tables::read_tables(&file, &text, &own_places)?;
+    Ok(Plan::compile_with(&file.display().to_string(), &text, &lookup_tables::resources(&tables))?)
 }
 
 fn transform(options: &RunOptions, terminal: Terminal) -> Result<(), CliError> {
-    let plan = compile(&options.spec)?;
+    let plan = compile(&options.spec, &options.lookups)?;
     let threads = options
         .threads
         .map_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get), usize::from);

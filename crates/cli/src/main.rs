@@ -13,6 +13,7 @@ mod features;
 #[allow(dead_code)] // until the first command over a lake
 mod lake;
 mod local_cloud;
+mod lookup_tables;
 mod model_folder;
 mod programs;
 mod releasing;

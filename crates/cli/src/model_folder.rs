@@ -7,9 +7,10 @@ use std::{
 
 use ::features::Plan;
 use domain::{ExperimentPlan, Limits, ModelName};
+use feature_batch::LookupFile;
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::error::CliError;
+use crate::{error::CliError, lookup_tables};
 
 /// Where the reference model's folder lies in a checkout.
 const DEFAULT_FOLDER: &str = "models/pickup-eta";
@@ -19,6 +20,8 @@ pub(crate) struct ModelFolder {
     pub(crate) name: ModelName,
     pub(crate) features_toml: String,
     pub(crate) plan: Plan,
+    /// The lookup tables that the spec declares.
+    pub(crate) lookups: BTreeMap<String, LookupFile>,
     pub(crate) training: TrainingPlan,
     pub(crate) release: ReleasePlan,
 }
@@ -46,6 +49,9 @@ pub(crate) struct ReleasePlan {
     pub(crate) arms: Vec<ArmPlan>,
     pub(crate) experiment: Option<ExperimentPlan>,
     pub(crate) limits: Limits,
+    /// Lookup tables that do not lie at lookups/NAME.parquet: their files, relative to the folder.
+    #[serde(default)]
+    lookups: BTreeMap<String, PathBuf>,
 }
 
 /// One arm of `release.toml`.
@@ -108,14 +114,20 @@ impl ModelFolder {
         training: &(PathBuf, String),
         release: &(PathBuf, String),
     ) -> Result<Self, CliError> {
-        let plan = Plan::compile(&features.0.display().to_string(), &features.1)?;
+        let release_plan: ReleasePlan = parse(release)?;
+        let folder = release.0.parent().unwrap_or(Path::new(""));
+        let own_places = release_plan.lookups.iter().map(|(name, file)| (name.clone(), folder.join(file))).collect();
+        let lookups = lookup_tables::read_tables(&features.0, &features.1, &own_places)?;
+        let resources = lookup_tables::resources(&lookups);
+        let plan = Plan::compile_with(&features.0.display().to_string(), &features.1, &resources)?;
         let name = plan.name().parse()?;
         let folder = Self {
             name,
             plan,
+            lookups,
             features_toml: features.1.clone(),
             training: parse(training)?,
-            release: parse(release)?,
+            release: release_plan,
         };
         for arm in &folder.release.arms {
             if !folder.training.variants.contains_key(&arm.variant) {

@@ -1,7 +1,10 @@
 //! Publishing a release: the immutable document first, then the pointer by compare-and-swap.
 
+use std::collections::BTreeMap;
+
 use cloud::object_store::{GetObject, PutCondition, PutObject, PutOutcome};
 use domain::{Arm, FeatureSpecSource, ModelName, Release, ReleaseId, ReleasePointer, lake};
+use feature_batch::LookupFile;
 use jiff::Timestamp;
 
 use crate::{error::CliError, model_folder::ModelFolder, training::ModelVersions};
@@ -21,6 +24,7 @@ pub(crate) fn release_of(
     let spec = FeatureSpecSource { hash: model.plan.hash().to_owned(), toml: model.features_toml.clone() };
     let release = Release {
         experiment: model.release.experiment.clone(),
+        lookups: model.plan.lookups().map(|(name, sha256)| (name.to_owned(), sha256.to_owned())).collect(),
         ..Release::new(model.name.clone(), created_at, spec, arms.collect(), model.release.limits)
     };
     release.validate()?;
@@ -28,7 +32,19 @@ pub(crate) fn release_of(
     Ok(release)
 }
 
-/// Puts `release` in force.
+/// Puts a release's lookup tables where it pins them. One that is there already stays: its content is the same.
+pub(crate) async fn publish_lookups<S: PutObject>(
+    lake: &S,
+    tables: &BTreeMap<String, LookupFile>,
+) -> Result<(), CliError> {
+    for (name, file) in tables {
+        let key = lake::lookup_table(name, file.table.sha256());
+        lake.put_object(&key, file.to_parquet()?.into(), PutCondition::IfAbsent).await?;
+    }
+    Ok(())
+}
+
+/// Puts `release` in force. Its lookup tables must be there ([`publish_lookups`]).
 ///
 /// # Errors
 /// Somebody else moved the pointer meanwhile; the document stays, and is harmless.
@@ -64,8 +80,6 @@ fn in_force(model: &ModelName, pointer: &[u8]) -> Result<ReleaseId, CliError> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use cloud::memory::MemoryStore;
 
     use super::*;

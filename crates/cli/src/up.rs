@@ -52,6 +52,7 @@ async fn serve(
         let versions = training::train_and_deploy(running, model, &rides.training, terminal).await?;
         let now = Timestamp::now();
         let release = releasing::release_of(model, &versions, now)?;
+        releasing::publish_lookups(&running.lake, &model.lookups).await?;
         release_id = Some(releasing::publish(&running.lake, &release, now).await?.to_string());
     }
     let (api, environment) = (running.cloud.api_url(), running.cloud.environment());

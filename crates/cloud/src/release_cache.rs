@@ -1,17 +1,22 @@
-//! The release in force, kept while a function is warm.
+//! The release in force with its lookup tables, kept while a function is warm.
+
+mod flight;
+mod table_cache;
 
 use std::{
-    collections::HashMap,
-    sync::Arc,
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use domain::{ModelName, Problem, Release, ReleaseId, ReleasePointer, lake};
+use bytes::Bytes;
+use domain::{ModelName, Problem, Release, ReleaseId, lake};
 use thiserror::Error;
-use tokio::sync::Mutex;
-use tracing::{info, warn};
+use tokio::sync::watch;
+use tracing::warn;
 
-use crate::object_store::{ETag, GetObject, GetOutcome, StoreError};
+use self::table_cache::TableCache;
+use crate::object_store::{ETag, GetObject, StoreError};
 
 /// Why there is no release to serve from.
 #[derive(Debug, Clone, Error)]
@@ -72,231 +77,156 @@ pub struct ActiveRelease<T> {
     pub prepared: T,
 }
 
-struct Cached<T> {
-    active: Arc<ActiveRelease<T>>,
-    pointer_etag: ETag,
-    checked_at: Instant,
+/// A release's lookup tables by name.
+pub type ReleaseTables<L> = BTreeMap<String, Arc<L>>;
+
+/// What a function makes of releases. Both may compute for long: they run on a thread for that.
+pub struct Preparing<T, L> {
+    /// Reads the object of the lookup table of that name.
+    pub read_table: fn(&str, Bytes) -> Result<L, String>,
+    /// The SHA-256 of a table's content, which is compared with the one that a release pins.
+    pub table_sha256: fn(&L) -> &str,
+    /// Makes of a release and its tables what serves. Called once per release. Tables live as long as what is made of them.
+    pub prepare: fn(&Release, ReleaseTables<L>) -> Result<T, String>,
 }
 
 /// The release in force per model. A request takes one [`Arc`] and keeps it to its end, so no request mixes two
-/// releases. After `ttl` the pointer is asked for with a conditional get; where that fails, the last good release is
-/// served on.
-pub struct ReleaseCache<S, T> {
-    store: S,
-    prepare: fn(&Release) -> Result<T, String>,
+/// releases. After `ttl` the pointer is asked for with a conditional get, by a task of its own: one per model at a time,
+/// which goes on where a request's patience ends. Where it fails, the last good release is served on.
+///
+/// Lookup tables are loaded once, whichever releases and models pin them. A release that cannot be used, whatever else may
+/// happen, is not looked at again until the pointer moves.
+pub struct ReleaseCache<S, T, L> {
+    shared: Arc<Shared<S, T, L>>,
     ttl: Duration,
-    cached: Mutex<HashMap<ModelName, Cached<T>>>,
 }
 
-impl<S: GetObject, T> ReleaseCache<S, T> {
-    /// An empty cache. `prepare` is called once per release.
-    pub fn new(store: S, ttl: Duration, prepare: fn(&Release) -> Result<T, String>) -> Self {
-        Self { store, prepare, ttl, cached: Mutex::new(HashMap::new()) }
+struct Shared<S, T, L> {
+    store: S,
+    preparing: Preparing<T, L>,
+    tables: TableCache<L>,
+    slots: Mutex<HashMap<ModelName, Slot<T>>>,
+}
+
+/// What is known of one model.
+struct Slot<T> {
+    /// The last good release.
+    active: Option<Arc<ActiveRelease<T>>>,
+    /// The pointer that was read last, and why its release is not served, where it cannot be.
+    pointer: Option<(ETag, Option<ReleaseError>)>,
+    checked_at: Option<Instant>,
+    /// The refresh under way.
+    flight: Option<watch::Receiver<Option<Served<T>>>>,
+}
+
+type Served<T> = Result<Arc<ActiveRelease<T>>, ReleaseError>;
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Self { active: None, pointer: None, checked_at: None, flight: None }
+    }
+}
+
+impl<T> Slot<T> {
+    /// What is served of what is known; `None` where nothing is.
+    fn served(&self) -> Option<Served<T>> {
+        match (&self.active, &self.pointer) {
+            (Some(active), _) => Some(Ok(Arc::clone(active))),
+            (None, Some((_, Some(refused)))) => Some(Err(refused.clone())),
+            (None, _) => None,
+        }
+    }
+}
+
+impl<S, T, L> Shared<S, T, L> {
+    fn locked(&self) -> MutexGuard<'_, HashMap<ModelName, Slot<T>>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S, T, L> ReleaseCache<S, T, L>
+where
+    S: GetObject + 'static,
+    T: Send + Sync + 'static,
+    L: Send + Sync + 'static,
+{
+    /// An empty cache.
+    pub fn new(store: S, ttl: Duration, preparing: Preparing<T, L>) -> Self {
+        let shared = Shared { store, preparing, tables: TableCache::default(), slots: Mutex::default() };
+        Self { shared: Arc::new(shared), ttl }
     }
 
     /// The store that releases are read from.
     pub fn store(&self) -> &S {
-        &self.store
+        &self.shared.store
     }
 
     /// The release in force for `model`. Where one is known, the store is waited for at most `patience`, and after it the last
     /// good release is served. The first one is waited for two seconds at least.
+    ///
+    /// # Errors
+    /// No release is known, and none could be had.
     pub async fn get(&self, model: &ModelName, patience: Duration) -> Result<Arc<ActiveRelease<T>>, ReleaseError> {
-        let mut cached = self.cached.lock().await;
-        let known = cached.get(model);
-        if let Some(known) = known
-            && known.checked_at.elapsed() < self.ttl
-        {
-            return Ok(Arc::clone(&known.active));
-        }
-        let patience = if known.is_some() { patience } else { patience.max(FIRST_READ_PATIENCE) };
-        let refreshed = match tokio::time::timeout(patience, self.refresh(model, known)).await {
-            Ok(refreshed) => refreshed,
-            Err(_) => Err(ReleaseError::Store(StoreError::Unavailable {
-                verb: "get",
-                key: lake::release_pointer(model),
-                detail: format!("no answer within {} ms", patience.as_millis()),
-            })),
-        };
-        match refreshed {
-            Ok(fresh) => {
-                let active = Arc::clone(&fresh.active);
-                cached.insert(model.clone(), fresh);
-                Ok(active)
+        let (mut flight, is_known) = {
+            let mut slots = self.shared.locked();
+            let slot = slots.entry(model.clone()).or_default();
+            if slot.checked_at.is_some_and(|at| at.elapsed() < self.ttl)
+                && let Some(served) = slot.served()
+            {
+                return served;
             }
-            Err(error) => match cached.get_mut(model) {
-                Some(known) => {
-                    warn!(%model, release_id = %known.active.id, reason = error.reason(), %error, "serving the last good release");
-                    known.checked_at = Instant::now();
-                    Ok(Arc::clone(&known.active))
-                }
-                None => Err(error),
+            let flight = slot.flight.get_or_insert_with(|| Shared::depart(&self.shared, model));
+            (flight.clone(), slot.active.is_some())
+        };
+        let patience = if is_known { patience } else { patience.max(FIRST_READ_PATIENCE) };
+        let why = match tokio::time::timeout(patience, flight.wait_for(Option::is_some)).await {
+            Ok(Ok(served)) => match served.as_ref() {
+                Some(served) => return served.clone(),
+                None => "the refresh came to nothing".to_owned(),
             },
-        }
+            Ok(Err(_)) => "the refresh was broken off".to_owned(),
+            Err(_) => format!("no answer within {} ms", patience.as_millis()),
+        };
+        let error = ReleaseError::Store(StoreError::Unavailable {
+            verb: "get",
+            key: lake::release_pointer(model),
+            detail: why,
+        });
+        self.do_without(model, &flight, error)
     }
 
-    async fn refresh(&self, model: &ModelName, known: Option<&Cached<T>>) -> Result<Cached<T>, ReleaseError> {
-        let unusable = |detail: String| ReleaseError::Unusable { model: model.clone(), detail };
-        let known_etag = known.map(|known| &known.pointer_etag);
-        let pointer = match self.store.get_object(&lake::release_pointer(model), known_etag).await? {
-            GetOutcome::Found(object) => object,
-            GetOutcome::Missing => return Err(ReleaseError::NoRelease(model.clone())),
-            GetOutcome::NotModified => {
-                let known = known.ok_or_else(|| unusable("not modified since never".to_owned()))?;
-                return Ok(Cached {
-                    active: Arc::clone(&known.active),
-                    pointer_etag: known.pointer_etag.clone(),
-                    checked_at: Instant::now(),
-                });
-            }
-        };
-        let ReleasePointer { release_id: id, .. } =
-            serde_json::from_slice(&pointer.bytes).map_err(|error| unusable(format!("pointer: {error}")))?;
-        let key = lake::release(model, &id);
-        let document = self.store.get_object(&key, None).await?.found();
-        let document = document.ok_or_else(|| unusable(format!("`{key}` is missing")))?;
-        if domain::digest::sha256_hex(&document.bytes) != id.as_str() {
-            return Err(unusable(format!("`{key}` has another content than its address says")));
+    /// What is served where a refresh does not come to its end in time.
+    fn do_without(
+        &self,
+        model: &ModelName,
+        flight: &watch::Receiver<Option<Served<T>>>,
+        error: ReleaseError,
+    ) -> Result<Arc<ActiveRelease<T>>, ReleaseError> {
+        let mut slots = self.shared.locked();
+        let Some(slot) = slots.get_mut(model) else { return Err(error) };
+        // One that panicked will not land.
+        if flight.has_changed().is_err() && slot.flight.as_ref().is_some_and(|other| other.same_channel(flight)) {
+            slot.flight = None;
         }
-        let release: Release =
-            serde_json::from_slice(&document.bytes).map_err(|error| unusable(format!("`{key}`: {error}")))?;
-        release.validate().and_then(|()| release.check_served()).map_err(|error| unusable(error.to_string()))?;
-        let prepared = (self.prepare)(&release).map_err(unusable)?;
-        info!(%model, release_id = %id, "release loaded");
-        let active = Arc::new(ActiveRelease { id, release, prepared });
-        Ok(Cached { active, pointer_etag: pointer.etag, checked_at: Instant::now() })
+        let Some(active) = &slot.active else { return Err(error) };
+        warn!(%model, release_id = %active.id, reason = error.reason(), %error, "serving the last good release");
+        // Requests within the next `ttl` need not wait too.
+        slot.checked_at = Some(Instant::now());
+        Ok(Arc::clone(active))
+    }
+
+    /// Lookup tables by name and pinned hash, as for a release.
+    ///
+    /// # Errors
+    /// A table is not there, or has another content than its address says.
+    pub async fn tables(
+        &self,
+        model: &ModelName,
+        pinned: &BTreeMap<String, String>,
+    ) -> Result<ReleaseTables<L>, ReleaseError> {
+        self.shared.load_tables(model, pinned).await.map_err(|failure| failure.error)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use domain::{Arm, FeatureSpecSource, Limits};
-
-    use super::*;
-    use crate::{
-        memory::MemoryStore,
-        object_store::{DeleteObject, PutCondition, PutObject},
-    };
-
-    const PATIENCE: Duration = Duration::from_secs(5);
-
-    fn model() -> ModelName {
-        "pickup-eta".parse().unwrap()
-    }
-
-    async fn publish(store: &MemoryStore, max_candidates: usize) -> ReleaseId {
-        let release = Release::new(
-            model(),
-            jiff_timestamp(),
-            FeatureSpecSource { hash: String::new(), toml: String::new() },
-            vec![Arm { name: "a".into(), endpoint: "e".into(), variant: "v".into(), model_version: "1".into() }],
-            Limits { max_candidates, default_deadline_ms: 500 },
-        );
-        let id = release.id().unwrap();
-        let pointer = ReleasePointer { release_id: id.clone(), previous: None, moved_at: release.created_at };
-        let pointer = serde_json::to_vec(&pointer).unwrap().into();
-        store.put_object(&lake::release(&model(), &id), release.to_bytes().into(), PutCondition::Always).await.unwrap();
-        store.put_object(&lake::release_pointer(&model()), pointer, PutCondition::Always).await.unwrap();
-        id
-    }
-
-    fn jiff_timestamp() -> jiff::Timestamp {
-        "2026-01-01T00:00:00Z".parse().unwrap()
-    }
-
-    fn cache(ttl: Duration) -> ReleaseCache<MemoryStore, usize> {
-        ReleaseCache::new(MemoryStore::new(), ttl, |release| {
-            if release.limits.max_candidates == 13 {
-                Err("unlucky".to_owned())
-            } else {
-                Ok(release.limits.max_candidates)
-            }
-        })
-    }
-
-    #[tokio::test]
-    async fn follows_the_pointer_after_its_ttl() {
-        let cache = cache(Duration::ZERO);
-        assert_eq!(cache.get(&model(), PATIENCE).await.unwrap_err().reason(), "no_release");
-        publish(cache.store(), 10).await;
-        assert_eq!(cache.get(&model(), PATIENCE).await.unwrap().prepared, 10);
-        let second = publish(cache.store(), 20).await;
-        assert_eq!(cache.get(&model(), PATIENCE).await.unwrap().id, second);
-    }
-
-    #[tokio::test]
-    async fn keeps_the_last_good_release() {
-        let cache = cache(Duration::ZERO);
-        publish(cache.store(), 10).await;
-        cache.get(&model(), PATIENCE).await.unwrap();
-        publish(cache.store(), 13).await;
-        assert_eq!(cache.get(&model(), PATIENCE).await.unwrap().prepared, 10, "a release that cannot be prepared");
-        cache.store().delete_object(&lake::release_pointer(&model())).await.unwrap();
-        assert_eq!(cache.get(&model(), PATIENCE).await.unwrap().prepared, 10, "a pointer that is gone");
-    }
-
-    #[tokio::test]
-    async fn does_not_ask_again_within_its_ttl() {
-        let cache = cache(Duration::from_mins(1));
-        publish(cache.store(), 10).await;
-        cache.get(&model(), PATIENCE).await.unwrap();
-        publish(cache.store(), 20).await;
-        assert_eq!(cache.get(&model(), PATIENCE).await.unwrap().prepared, 10);
-    }
-
-    /// A store that never answers, once it is told so.
-    struct Hangs(MemoryStore, std::sync::atomic::AtomicBool);
-
-    #[async_trait::async_trait]
-    impl GetObject for Hangs {
-        async fn get_object(&self, key: &str, if_none_match: Option<&ETag>) -> Result<GetOutcome, StoreError> {
-            if self.1.load(std::sync::atomic::Ordering::Relaxed) {
-                std::future::pending::<()>().await;
-            }
-            self.0.get_object(key, if_none_match).await
-        }
-    }
-
-    #[tokio::test]
-    async fn a_store_that_hangs_costs_no_more_than_the_patience() {
-        let store = Hangs(MemoryStore::new(), false.into());
-        publish(&store.0, 10).await;
-        let cache = ReleaseCache::new(store, Duration::ZERO, |release| Ok(release.limits.max_candidates));
-        cache.get(&model(), PATIENCE).await.unwrap();
-        cache.store().1.store(true, std::sync::atomic::Ordering::Relaxed);
-        let began = Instant::now();
-        assert_eq!(cache.get(&model(), Duration::from_millis(20)).await.unwrap().prepared, 10);
-        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
-        let unknown = cache.get(&"other".parse().unwrap(), Duration::from_millis(20)).await.unwrap_err();
-        assert_eq!(unknown.reason(), "object_store_unavailable");
-    }
-
-    /// Answers after a while.
-    struct Slow(MemoryStore);
-
-    #[async_trait::async_trait]
-    impl GetObject for Slow {
-        async fn get_object(&self, key: &str, if_none_match: Option<&ETag>) -> Result<GetOutcome, StoreError> {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            self.0.get_object(key, if_none_match).await
-        }
-    }
-
-    #[tokio::test]
-    async fn the_first_release_is_waited_for_whatever_the_patience() {
-        let store = Slow(MemoryStore::new());
-        publish(&store.0, 10).await;
-        let cache = ReleaseCache::new(store, Duration::ZERO, |release| Ok(release.limits.max_candidates));
-        assert_eq!(cache.get(&model(), Duration::ZERO).await.unwrap().prepared, 10);
-        let missing = cache.get(&"other".parse().unwrap(), Duration::ZERO).await.unwrap_err();
-        assert_eq!(missing.reason(), "no_release");
-    }
-
-    #[tokio::test]
-    async fn refuses_a_document_that_was_tampered_with() {
-        let cache = cache(Duration::ZERO);
-        let id = publish(cache.store(), 10).await;
-        cache.store().put_object(&lake::release(&model(), &id), "{}".into(), PutCondition::Always).await.unwrap();
-        assert_eq!(cache.get(&model(), PATIENCE).await.unwrap_err().reason(), "release_unusable");
-    }
-}
+mod tests;

@@ -9,6 +9,7 @@
 //! archive/outcomes/dt=…/hour=…/part-00.parquet
 //! quarantine/<landing key>/<offset>.json                                   one per bad line
 //! releases/<model>/<release id>.json  releases/<model>/current.json        immutable; the pointer
+//! lookups/<table>/<SHA-256 of the content>.parquet                         lookup tables, pinned by releases; immutable
 //! raw/<model>/…                                                            raw training rows: Parquet, CSV, JSON lines
 //! datasets/<model>/features/<spec hash>/<format>/<digest>.<format>         training view of one raw object, label first
 //! datasets/<model>/rejects/<spec hash>/<digest>.jsonl                      its rows that were left out, with reasons
@@ -21,7 +22,7 @@
 //! ```
 //!
 //! Hours are event time, UTC, and come from the prediction id. Landing objects go when a durable segment holds them,
-//! segments when a durable hour file does. Raw objects are write-once: their digest is of key and entity tag, so one that
+//! segments when a durable hour file does. Where a spec has lookup tables, its hash below `datasets/` is of them too. Raw objects are write-once: their digest is of key and entity tag, so one that
 //! is replaced has a second view beside its first. `archive/` is Hive-partitioned for Athena, DuckDB, Spark and pandas.
 
 use std::fmt;
@@ -176,6 +177,11 @@ pub fn release(model: &ModelName, id: &ReleaseId) -> String {
 /// The pointer to the release in force.
 pub fn release_pointer(model: &ModelName) -> String {
     format!("releases/{model}/current.json")
+}
+
+/// An immutable lookup table, by the SHA-256 of its content (not of the file's bytes, which depend on its writer).
+pub fn lookup_table(name: &str, sha256: &str) -> String {
+    format!("lookups/{name}/{sha256}.parquet")
 }
 
 /// Raw training rows, and what the batch transform's trigger is bound to. It is apart from what the transform writes, so

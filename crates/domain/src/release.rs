@@ -178,7 +178,6 @@ impl Release {
     pub fn check_served(&self) -> Result<(), DomainError> {
         let experiment = self.experiment.as_ref();
         let not_served = [
-            ("lookups", !self.lookups.is_empty()),
             ("shadows", !self.shadows.is_empty()),
             ("promise", self.promise.is_some()),
             // The archive has no columns that would keep their records out of the experiment's figures.
@@ -209,6 +208,9 @@ impl Release {
         {
             return invalid(format!("lookup table `{name}` is pinned to `{hash}`, which is no SHA-256"));
         }
+        if let Some(name) = self.lookups.keys().find(|name| !is_lookup_name(name)) {
+            return invalid(format!("`{name}` cannot be the name of a lookup table: it is a part of keys"));
+        }
         if let Some(shadow) = self.shadows.iter().find(|shadow| self.arms.iter().any(|arm| arm.name == shadow.name)) {
             return invalid(format!("`{}` is an arm and a shadow", shadow.name));
         }
@@ -230,6 +232,12 @@ impl Release {
         }
         Ok(())
     }
+}
+
+/// Of a-z, 0-9 and `_`, beginning with a letter: as a feature spec declares it.
+fn is_lookup_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
 /// The one mutable object of a model's releases: which is in force. Moved by compare-and-swap.
@@ -300,7 +308,10 @@ mod tests {
         assert!(experiment(ExperimentPlan { namespace: part(0.5, 0.5), ..halves() }).validate().is_err());
         let lookups = |hash: &str| BTreeMap::from([("drives".to_owned(), hash.to_owned())]);
         assert_eq!(Release { lookups: lookups(&"0".repeat(64)), ..release() }.validate(), Ok(()));
+        assert_eq!(Release { lookups: lookups(&"0".repeat(64)), ..release() }.check_served(), Ok(()));
         assert!(Release { lookups: lookups("latest"), ..release() }.validate().is_err());
+        let elsewhere = BTreeMap::from([("../releases".to_owned(), "0".repeat(64))]);
+        assert!(Release { lookups: elsewhere, ..release() }.validate().is_err());
         let shadow = |name: &str| vec![Arm { name: name.to_owned(), ..release().arms[0].clone() }];
         assert_eq!(Release { shadows: shadow("challenger"), ..release() }.validate(), Ok(()));
         assert!(Release { shadows: shadow("control"), ..release() }.validate().is_err());
@@ -339,9 +350,7 @@ mod tests {
         let arm = || Arm { name: "challenger".to_owned(), ..release().arms[0].clone() };
         let calling = EndpointCalling { hedge: true, max_tries: 3, ..EndpointCalling::default() };
         assert_eq!(Release { second: Some(arm()), calling, ..release() }.check_served(), Ok(()));
-        let lookups = BTreeMap::from([("drives".to_owned(), "0".repeat(64))]);
         for (field, release) in [
-            ("`lookups`", Release { lookups, ..release() }),
             ("`shadows`", Release { shadows: vec![arm()], ..release() }),
             ("`experiment.forced`", experiment(ExperimentPlan { forced, ..halves() })),
             ("`experiment.randomise`", experiment(ExperimentPlan { randomise, ..halves() })),

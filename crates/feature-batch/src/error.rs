@@ -1,5 +1,6 @@
 use std::{io, path::PathBuf};
 
+use features::LookupError;
 use thiserror::Error;
 
 /// Why a batch transform stopped. A bad row is no reason: it is rejected, and the rest goes on.
@@ -44,6 +45,19 @@ pub enum BatchError {
         /// Why.
         source: io::Error,
     },
+    /// A spec, or an expression over it, that does not compile.
+    #[error("{0}")]
+    Spec(features::FeatureError),
+    /// A lookup table that cannot be: of a file, or of rows.
+    #[error("lookup table `{name}`: {detail}")]
+    Lookup {
+        /// The table, or its file.
+        name: String,
+        /// A stable code.
+        reason: &'static str,
+        /// What is wrong, and what to do.
+        detail: String,
+    },
     /// The columns could not be handed to the plan. A defect of this crate.
     #[error(transparent)]
     Columns(#[from] features::FeatureError),
@@ -54,14 +68,23 @@ fn at(offset: Option<u64>) -> String {
 }
 
 impl BatchError {
+    pub(crate) fn lookup(name: &str, reason: &'static str, detail: impl Into<String>) -> Self {
+        Self::Lookup { name: name.to_owned(), reason, detail: detail.into() }
+    }
+
+    pub(crate) fn of_table(name: &str) -> impl Fn(LookupError) -> Self {
+        move |error| Self::lookup(name, error.reason(), error.to_string())
+    }
+
     /// A stable code for logs, metrics and summaries.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::NoLabel => "no_label",
-            Self::Source { reason, .. } => reason,
+            Self::Source { reason, .. } | Self::Lookup { reason, .. } => reason,
             Self::Read { .. } => "read_failed",
             Self::Write { .. } => "write_failed",
             Self::File { .. } => "file_failed",
+            Self::Spec(error) => error.reason(),
             Self::Columns(_) => "columns_invalid",
         }
     }

@@ -9,6 +9,8 @@
 //!
 //! [`run_files`] does so for files of a disk.
 //!
+//! [`build_lookup`] makes a lookup table of such sources, [`LookupFile`] is a table as a file.
+//!
 //! **The law**: the view depends on the good rows and their order alone. Any split into files, row groups and batches,
 //! any format that keeps the values, any number of threads: the same bytes.
 //!
@@ -28,10 +30,14 @@ mod error;
 mod files;
 mod in_order;
 mod json_reader;
+mod lookup_build;
+mod lookup_file;
+mod lookup_import;
 mod parquet_column;
 mod parquet_reader;
 mod parquet_view;
 mod rejects;
+mod rows;
 mod source;
 mod source_columns;
 mod summary;
@@ -41,6 +47,8 @@ mod transform;
 pub use batch::{BATCH_BYTES, BATCH_ROWS};
 pub use error::BatchError;
 pub use files::run_files;
+pub use lookup_build::{BuiltLookup, FoldOrder, LookupOrder, RowWindow, build_lookup};
+pub use lookup_file::{LookupFile, lookup_table_of_object};
 pub use parquet_view::GROUP_BYTES;
 pub use rejects::RejectLine;
 pub use source::{FileSource, RangeSource, Source};

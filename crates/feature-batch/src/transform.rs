@@ -104,7 +104,7 @@ pub fn transform<V: Write + Send, R: Write + Send>(
         plan,
         names: &source_names,
         encoder: encoder.as_ref(),
-        sources: Mutex::new(Sources { waiting: sources.into(), ..Sources::default() }),
+        sources: Mutex::new(Sources::new(sources)),
         done: InOrder::new(ahead, sink),
         groups: InOrder::new(threads as u64, file),
         stopped: AtomicBool::new(false),
@@ -187,7 +187,7 @@ fn view_failed(error: ParquetError) -> BatchError {
 
 /// The sources, read one after the other by one thread at a time.
 #[derive(Default)]
-struct Sources {
+pub(crate) struct Sources {
     waiting: VecDeque<Source>,
     open: Option<Open>,
     finished: Vec<Finished>,
@@ -215,8 +215,12 @@ enum Reader {
 }
 
 impl Sources {
+    pub(crate) fn new(sources: Vec<Source>) -> Self {
+        Self { waiting: sources.into(), ..Self::default() }
+    }
+
     /// The next batch and its number; `None` when all sources are at their end.
-    fn next(&mut self, plan: &Plan, names: &[String]) -> Result<Option<(u64, Batch)>, BatchError> {
+    pub(crate) fn next(&mut self, plan: &Plan, names: &[String]) -> Result<Option<(u64, Batch)>, BatchError> {
         loop {
             let name = names.get(self.finished.len()).map_or("", String::as_str);
             let open = match &mut self.open {

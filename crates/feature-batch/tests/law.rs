@@ -6,7 +6,7 @@ use std::{fmt::Write as _, io::Write as _, sync::Arc};
 use arrow_array::{ArrayRef, Float64Array, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use bytes::Bytes;
 use feature_batch::{Options, RangeSource, Source, SourceFormat, Summary, ViewFormat, transform};
-use features::{FeatureTable, InputTable, Plan, Scratch};
+use features::{FeatureTable, InputTable, LookupBuild, LookupKeys, Plan, Resources, Scratch, Statistic};
 use jiff::Timestamp;
 use parquet::{arrow::ArrowWriter, basic::Compression, file::properties::WriterProperties};
 use proptest::prelude::*;
@@ -47,6 +47,29 @@ struct Row {
 
 fn plan() -> Plan {
     Plan::compile("t", SPEC).unwrap()
+}
+
+/// The same with a lookup table by text and integer, whose values are out of fold for some of the rows.
+fn plan_with_lookups() -> Plan {
+    let spec = SPEC
+        .replace("[features]", "[lookups.drives]\nkeys = { kind = \"string\", zone = \"int\" }\nvalues = { mean_s = \"float\", rows = \"int\" }\n[features]\ndrive = \"LOOKUP('drives', kind, MOD(zone, 3), 'mean_s', mm)\"\nrows = \"LOOKUP('drives', kind, MOD(zone, 3), 'rows', 0)\"")
+        .replace("\"lat\"]", "\"drive\", \"rows\", \"lat\"]");
+    let kinds = ["wet, \"very\"", "dry\nline", "a"];
+    let (mut texts, mut zones) = (Vec::new(), Vec::new());
+    for kind in kinds {
+        for zone in [-2, -1, 0, 1, 2] {
+            texts.push(kind.to_owned());
+            zones.push(zone);
+        }
+    }
+    let keys = [("kind".to_owned(), LookupKeys::String(texts)), ("zone".to_owned(), LookupKeys::Int(zones))];
+    let labels: Vec<f64> = (0..15).map(|row| 100.0 / f64::from(row + 3)).collect();
+    let folds: Vec<u32> = (0..15).map(|row| row % 2).collect();
+    let columns = vec![("mean_s".to_owned(), Statistic::Mean), ("rows".to_owned(), Statistic::Count)];
+    let build = LookupBuild { columns, smoothing_rows: 1.5, parent_keys: 1 };
+    let table = build.build_out_of_fold(&keys, &labels, &folds).unwrap();
+    let table = table.into_table("CASE WHEN mm < 1 THEN HASH_BUCKET(kind, 2) END".to_owned()).unwrap();
+    Plan::compile_with("t", &spec, &Resources::default().with_lookup("drives", table)).unwrap()
 }
 
 fn row() -> impl Strategy<Value = Row> {
@@ -151,7 +174,7 @@ impl RangeSource for Slow {
     }
 }
 
-fn run(files: Vec<Vec<u8>>, format: ViewFormat, threads: usize) -> (Vec<u8>, Vec<Json>, Summary) {
+fn run(plan: &Plan, files: Vec<Vec<u8>>, format: ViewFormat, threads: usize) -> (Vec<u8>, Vec<Json>, Summary) {
     let sources = files
         .into_iter()
         .enumerate()
@@ -159,7 +182,7 @@ fn run(files: Vec<Vec<u8>>, format: ViewFormat, threads: usize) -> (Vec<u8>, Vec
         .collect();
     let (mut view, mut rejects) = (Vec::new(), Vec::new());
     let mut last = None;
-    let summary = transform(&plan(), sources, &mut view, &mut rejects, Options { format, threads }, &mut |progress| {
+    let summary = transform(plan, sources, &mut view, &mut rejects, Options { format, threads }, &mut |progress| {
         last = Some(progress);
     })
     .unwrap();
@@ -174,11 +197,10 @@ fn run(files: Vec<Vec<u8>>, format: ViewFormat, threads: usize) -> (Vec<u8>, Vec
 }
 
 /// The view by the row-at-a-time way that requests take.
-fn expected_csv(rows: &[Row]) -> String {
-    let plan = plan();
+fn expected_csv(plan: &Plan, rows: &[Row]) -> String {
     let (mut scratch, mut table, mut csv) = (Scratch::default(), FeatureTable::default(), String::new());
     for row in rows {
-        let mut inputs = InputTable::new(&plan);
+        let mut inputs = InputTable::new(plan);
         let fields = json!({"lat": row.lat, "mm": row.mm, "zone": row.zone, "kind": row.kind, "drive_s": row.drive_s});
         let at = Timestamp::from_microsecond(row.at_us).unwrap();
         if plan.read_training_row(at, fields.as_object().unwrap(), "", &mut inputs).is_err() {
@@ -206,7 +228,7 @@ fn bits_of_csv(view: &[u8]) -> String {
 fn files_without_rows_are_told_to_the_end() {
     for format in [ViewFormat::Csv, ViewFormat::Parquet] {
         // `run` compares the last progress with the summary.
-        let (_, rejects, summary) = run(vec![parquet(&[], 1), csv(&[])], format, 1);
+        let (_, rejects, summary) = run(&plan(), vec![parquet(&[], 1), csv(&[])], format, 1);
         assert_eq!((rejects.len(), summary.rows, summary.written), (0, 0, 0));
     }
 }
@@ -220,14 +242,16 @@ proptest! {
         splits in prop::collection::vec(0usize..120, 0..3),
         group_rows in 1usize..50,
         threads in 1usize..4,
+        has_lookups: bool,
     ) {
+        let plan = if has_lookups { plan_with_lookups() } else { plan() };
         let mut at: Vec<usize> = splits.into_iter().map(|split| split.min(rows.len())).chain([0, rows.len()]).collect();
         at.sort_unstable();
         let parts: Vec<&[Row]> = at.windows(2).map(|pair| &rows[pair[0]..pair[1]]).collect();
         for format in [ViewFormat::Csv, ViewFormat::Parquet] {
-            let (view, _, whole) = run(vec![parquet(&rows, 1000), csv(&[])], format, 1);
+            let (view, _, whole) = run(&plan, vec![parquet(&rows, 1000), csv(&[])], format, 1);
             if format == ViewFormat::Csv {
-                prop_assert_eq!(bits_of_csv(&view), expected_csv(&rows));
+                prop_assert_eq!(bits_of_csv(&view), expected_csv(&plan, &rows));
             }
             let as_parquet = parts.iter().map(|part| parquet(part, group_rows)).collect();
             let as_csv = parts.iter().enumerate().map(|(index, part)| match index % 3 {
@@ -242,7 +266,7 @@ proptest! {
             }).collect::<Vec<_>>();
             let as_json = if as_json.is_empty() { vec![csv(&[])] } else { as_json };
             for (files, of) in [(as_parquet, SourceFormat::Parquet), (as_csv, SourceFormat::Csv), (as_json, SourceFormat::JsonLines)] {
-                let (other, rejects, summary) = run(files, format, threads);
+                let (other, rejects, summary) = run(&plan, files, format, threads);
                 prop_assert!(other == view, "{of:?}: {:?}\n{:?}", summary, rejects);
                 prop_assert_eq!(&summary.rejected, &whole.rejected);
                 prop_assert_eq!(summary.rows, rows.len() as u64);
@@ -270,7 +294,7 @@ fn the_law_holds_across_batches_and_row_groups() {
             drive_s: (index % 5 != 0).then_some((index + 1) as f64),
         })
         .collect();
-    let (view, rejects, summary) = run(vec![parquet(&rows, 1 << 20)], ViewFormat::Parquet, 1);
+    let (view, rejects, summary) = run(&plan(), vec![parquet(&rows, 1 << 20)], ViewFormat::Parquet, 1);
     assert_eq!((summary.written, rejects.len()), (160_000, 40_000));
     assert_eq!(
         rejects[1],
@@ -279,7 +303,8 @@ fn the_law_holds_across_batches_and_row_groups() {
         "original": {"requested_at": "2018-06-01T22:24:35.000015Z", "lat": -85.0, "mm": 5.0 / 7.0, "zone": null, "kind": null, "drive_s": null}})
     );
     let third = rows.len() / 3;
-    let (other, _, _) = run(vec![csv(&rows[..third]), parquet(&rows[third..], 10_000)], ViewFormat::Parquet, 3);
+    let (other, _, _) =
+        run(&plan(), vec![csv(&rows[..third]), parquet(&rows[third..], 10_000)], ViewFormat::Parquet, 3);
     assert!(other == view);
     // As another reader sees it.
     let reader = parquet::file::serialized_reader::SerializedFileReader::new(Bytes::from(view)).unwrap();

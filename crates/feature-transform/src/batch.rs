@@ -1,6 +1,6 @@
 //! The batch transform of one raw object: view and rejects into the lake, the summary last.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use cloud::object_store::{
     GetObject, GetRange, HeadObject, ObjectHead, PutCondition, PutMultipart, PutObject, StoreError,
@@ -61,6 +61,9 @@ struct RunDocument<'a> {
     input: &'a str,
     etag: &'a str,
     spec_hash: &'a str,
+    /// The SHA-256 of each lookup table by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    lookups: BTreeMap<&'a str, &'a str>,
     view: Option<&'a str>,
     rejects: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -89,7 +92,9 @@ pub async fn transform_object<S: BatchStore>(
     let Some(head) = store.head_object(key).await? else { return Ok(ObjectOutcome::Missing) };
     let format = options.format.extension();
     let digest = lake::raw_object_digest(key, &head.etag.0);
-    let run_key = lake::feature_run(model, plan.hash(), format, &digest);
+    // Another lookup table makes other rows of the same spec.
+    let transform_hash = plan.transform_hash();
+    let run_key = lake::feature_run(model, &transform_hash, format, &digest);
     let earlier = store.get_object(&run_key, None).await?.found();
     if earlier.is_some_and(|run| succeeded(&run.bytes)) {
         return Ok(ObjectOutcome::AlreadyTransformed { run: run_key });
@@ -99,8 +104,8 @@ pub async fn transform_object<S: BatchStore>(
         plan: Arc::clone(plan),
         runtime: Handle::current(),
         key: key.to_owned(),
-        view_key: lake::feature_view(model, plan.hash(), format, &digest),
-        rejects_key: lake::feature_rejects(model, plan.hash(), &digest),
+        view_key: lake::feature_view(model, &transform_hash, format, &digest),
+        rejects_key: lake::feature_rejects(model, &transform_hash, &digest),
         options,
     };
     let (view_key, rejects_key) = (job.view_key.clone(), job.rejects_key.clone());
@@ -113,6 +118,7 @@ pub async fn transform_object<S: BatchStore>(
         input: key,
         etag: &etag,
         spec_hash: plan.hash(),
+        lookups: plan.lookups().collect(),
         view: None,
         rejects: None,
         failure: None,

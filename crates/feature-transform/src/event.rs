@@ -1,5 +1,7 @@
 //! The events that start the function.
 
+use std::collections::BTreeMap;
+
 use cloud::{
     http::HttpEvent,
     s3_event::{Created, SqsMessage, created_objects, sqs_messages},
@@ -38,6 +40,9 @@ pub struct TransformCommand {
     /// The key of a spec below `datasets/<model>/specs/`; else the one in force.
     #[serde(default)]
     pub spec: Option<String>,
+    /// The lookup tables of that spec, by name: the SHA-256 that addresses each in the lake.
+    #[serde(default)]
+    pub lookups: BTreeMap<String, String>,
 }
 
 /// A [`ViewFormat`] by its name.

@@ -6,7 +6,7 @@ use cloud::{
     release_cache::ReleaseCache,
 };
 use domain::{CandidateId, ModelName, PredictionId, PredictionRequest, Problem, ReleaseId, truncate_to_micros};
-use features::Transformer;
+use features::{LookupTable, Transformer};
 use jiff::Timestamp;
 use lambda_runtime::tracing::info;
 use serde::{Deserialize, Serialize};
@@ -43,8 +43,8 @@ pub struct CandidateFeatures {
 }
 
 /// Answers one event. Never fails: what is wrong with a request is told as a problem document.
-pub async fn answer<S: GetObject>(
-    releases: &ReleaseCache<S, Transformer>,
+pub async fn answer<S: GetObject + 'static>(
+    releases: &ReleaseCache<S, Transformer, LookupTable>,
     default_model: &ModelName,
     event: &HttpEvent,
     now: Timestamp,
@@ -58,8 +58,8 @@ pub async fn answer<S: GetObject>(
     }
 }
 
-async fn transform<S: GetObject>(
-    releases: &ReleaseCache<S, Transformer>,
+async fn transform<S: GetObject + 'static>(
+    releases: &ReleaseCache<S, Transformer, LookupTable>,
     default_model: &ModelName,
     event: &HttpEvent,
     now: Timestamp,

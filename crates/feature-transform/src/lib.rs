@@ -17,16 +17,30 @@ mod service;
 use std::time::Duration;
 
 pub use batch::{BatchStore, ObjectOutcome, transform_object};
-use cloud::{aws, config::Environment, release_cache::ReleaseCache, s3::S3Bucket};
+use cloud::{
+    aws,
+    config::Environment,
+    release_cache::{Preparing, ReleaseCache},
+    s3::S3Bucket,
+};
 pub use config::Config;
 pub use error::{BatchTransformError, TransformError};
 pub use event::{FormatName, TransformCommand, Trigger, parse_event};
-use features::Transformer;
+use features::{LookupTable, Transformer};
 pub use handler::{CandidateFeatures, FeaturesAnswer, answer};
 use jiff::Timestamp;
 use lambda_runtime::{Error, LambdaEvent, service_fn, tracing};
 use serde_json::Value;
 pub use service::Service;
+
+/// What the release cache keeps warm: the compiled spec, bound to the lookup tables that its release pins.
+pub fn preparing() -> Preparing<Transformer, LookupTable> {
+    Preparing {
+        read_table: feature_batch::lookup_table_of_object,
+        table_sha256: LookupTable::sha256,
+        prepare: Transformer::of_release,
+    }
+}
 
 /// Runs the function until the runtime ends it: reads the environment, builds the client once, serves.
 ///
@@ -38,7 +52,7 @@ pub async fn run() -> Result<(), Error> {
     let aws = aws::sdk_config().await;
     let lake = S3Bucket::new(aws_sdk_s3::Client::new(&aws), &config.lake_bucket);
     let ttl = Duration::from_secs(config.release_ttl_s);
-    let releases = ReleaseCache::new(lake.clone(), ttl, Transformer::of_release);
+    let releases = ReleaseCache::new(lake.clone(), ttl, preparing());
     let service = &Service::new(config, lake, releases);
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
         service.handle(&event.payload, Timestamp::now()).await

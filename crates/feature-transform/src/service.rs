@@ -1,6 +1,6 @@
 //! Every event to what it asks for.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use cloud::{
     release_cache::ReleaseCache,
@@ -8,7 +8,7 @@ use cloud::{
 };
 use domain::{DomainError, ModelName, lake};
 use feature_batch::Options;
-use features::{Plan, Transformer};
+use features::{LookupTable, Plan, Transformer};
 use jiff::Timestamp;
 use lambda_runtime::tracing::error;
 use serde_json::{Value, json};
@@ -22,12 +22,12 @@ use crate::{
 pub struct Service<S> {
     config: Config,
     store: Arc<S>,
-    releases: ReleaseCache<S, Transformer>,
+    releases: ReleaseCache<S, Transformer, LookupTable>,
 }
 
 impl<S: BatchStore + Clone> Service<S> {
     /// A function over the lake.
-    pub fn new(config: Config, store: S, releases: ReleaseCache<S, Transformer>) -> Self {
+    pub fn new(config: Config, store: S, releases: ReleaseCache<S, Transformer, LookupTable>) -> Self {
         Self { config, store: Arc::new(store), releases }
     }
 
@@ -109,13 +109,13 @@ impl<S: BatchStore + Clone> Service<S> {
     }
 
     async fn command(&self, command: &TransformCommand) -> Result<ObjectOutcome, BatchTransformError> {
-        let TransformCommand { model, input, format, spec } = command;
+        let TransformCommand { model, input, format, spec, lookups } = command;
         if lake::raw_model(input)? != *model {
             return Err(DomainError::InvalidKey { key: input.clone(), expected: "raw/<the model>/…" }.into());
         }
         let plan = match spec {
             None => self.released_plan(model).await?,
-            Some(key) => self.trial_plan(model, key).await?,
+            Some(key) => self.trial_plan(model, key, lookups).await?,
         };
         let options = self.config.batch_options();
         let options = Options { format: format.map_or(options.format, Into::into), ..options };
@@ -126,13 +126,20 @@ impl<S: BatchStore + Clone> Service<S> {
         Ok(Arc::new(self.releases.get(model, PATIENCE).await?.prepared.plan().clone()))
     }
 
-    async fn trial_plan(&self, model: &ModelName, key: &str) -> Result<Arc<Plan>, BatchTransformError> {
+    async fn trial_plan(
+        &self,
+        model: &ModelName,
+        key: &str,
+        lookups: &BTreeMap<String, String>,
+    ) -> Result<Arc<Plan>, BatchTransformError> {
         if !key.starts_with(&lake::trial_spec_prefix(model)) {
             let expected = "datasets/<the model>/specs/….toml";
             return Err(DomainError::InvalidKey { key: key.to_owned(), expected }.into());
         }
         let document = self.store.get_object(key, None).await?.found();
         let document = document.ok_or_else(|| BatchTransformError::SpecMissing(key.to_owned()))?;
-        Ok(Arc::new(Plan::compile(key, &String::from_utf8_lossy(&document.bytes))?))
+        let tables = self.releases.tables(model, lookups).await?;
+        let text = String::from_utf8_lossy(&document.bytes);
+        Ok(Arc::new(Plan::compile_with(key, &text, &tables.into_iter().collect())?))
     }
 }

@@ -10,13 +10,13 @@ use cloud::{
     release_cache::ReleaseCache,
 };
 use domain::{Arm, FeatureSpecSource, Limits, ModelName, Problem, Release, ReleasePointer, lake};
-use feature_transform::{FeaturesAnswer, answer};
-use features::{Plan, Transformer};
+use feature_transform::{FeaturesAnswer, answer, preparing};
+use features::{LookupTable, Plan, Transformer};
 
 const SPEC: &str = include_str!("../../../models/pickup-eta/features.toml");
 const EVENT: &str = include_str!("../../../events/feature-transform.json");
 
-async fn releases() -> ReleaseCache<MemoryStore, Transformer> {
+async fn releases() -> ReleaseCache<MemoryStore, Transformer, LookupTable> {
     let store = MemoryStore::new();
     let release = Release::new(
         model(),
@@ -30,7 +30,7 @@ async fn releases() -> ReleaseCache<MemoryStore, Transformer> {
     let pointer = serde_json::to_vec(&pointer).unwrap().into();
     store.put_object(&lake::release(&model(), &id), release.to_bytes().into(), PutCondition::Always).await.unwrap();
     store.put_object(&lake::release_pointer(&model()), pointer, PutCondition::Always).await.unwrap();
-    ReleaseCache::new(store, Duration::from_secs(5), Transformer::of_release)
+    ReleaseCache::new(store, Duration::from_secs(5), preparing())
 }
 
 fn model() -> ModelName {

@@ -22,8 +22,9 @@ use cloud::{
     release_cache::ReleaseCache,
 };
 use domain::{Arm, FeatureSpecSource, Limits, ModelName, Release, ReleasePointer, lake};
-use feature_transform::{BatchStore, Config, Service, Trigger, parse_event};
-use features::{Plan, Transformer};
+use feature_batch::LookupFile;
+use feature_transform::{BatchStore, Config, Service, Trigger, parse_event, preparing};
+use features::{LookupKeys, LookupTable, LookupValues, Plan};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -72,7 +73,7 @@ fn service<S: BatchStore + Clone>(store: S) -> Service<S> {
         ("BATCH_THREADS", "2"),
     ];
     let config = Config::from_environment(&Environment::of_table(&environment)).unwrap();
-    Service::new(config, store.clone(), ReleaseCache::new(store, Duration::from_secs(5), Transformer::of_release))
+    Service::new(config, store.clone(), ReleaseCache::new(store, Duration::from_secs(5), preparing()))
 }
 
 async fn handle<S: BatchStore + Clone>(store: &S, event: &Value) -> Result<Value, &'static str> {
@@ -171,6 +172,40 @@ async fn an_event_delivered_again_changes_nothing() {
     let bytes = store.get_object(view, None).await.unwrap().found().unwrap().bytes;
     let reader = parquet::file::serialized_reader::SerializedFileReader::new(bytes).unwrap();
     assert_eq!(parquet::file::reader::FileReader::metadata(&reader).file_metadata().num_rows(), 2);
+}
+
+#[tokio::test]
+async fn another_lookup_table_is_another_view() {
+    let store = MemoryStore::new();
+    publish(&store).await;
+    put(&store, KEY, RAW).await;
+    let declared = "[lookups.hours]\nkeys = { local_hour = \"int\" }\nvalues = { mean_s = \"float\" }\n[features]\nhour_s = \
+                    \"LOOKUP('hours', local_hour, 'mean_s', 600)\"";
+    let spec = SPEC.replace("[features]", declared).replace("  \"distance_m\",", "  \"hour_s\",");
+    let spec_key = "datasets/pickup-eta/specs/trial.toml";
+    put(&store, spec_key, spec).await;
+    let transform = async |sha256: &str| {
+        let lookups = json!({"hours": sha256});
+        let command = json!({"model": "pickup-eta", "input": KEY, "spec": spec_key, "lookups": lookups});
+        handle(&store, &json!({"transform": command})).await
+    };
+    let mut views = Vec::new();
+    for mean_s in [250.0, 350.0] {
+        let keys = vec![("local_hour".to_owned(), LookupKeys::Int(vec![18]))];
+        let values = vec![("mean_s".to_owned(), LookupValues::Float(vec![mean_s]))];
+        let table = LookupTable::from_columns(keys, values).unwrap();
+        let key = lake::lookup_table("hours", table.sha256());
+        let sha256 = table.sha256().to_owned();
+        put(&store, &key, LookupFile { table, made: None }.to_parquet().unwrap()).await;
+        let answer = transform(&sha256).await.unwrap();
+        let view = answer["transformed"][0]["view"].as_str().unwrap().to_owned();
+        let bytes = store.get_object(&view, None).await.unwrap().found().unwrap().bytes;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        assert_eq!(text.split(',').nth(1).unwrap().parse::<f64>().unwrap(), mean_s, "{text}");
+        views.push(view);
+    }
+    assert_ne!(views[0], views[1]);
+    assert_eq!(transform(&"0".repeat(64)).await, Err("release_unusable"));
 }
 
 #[tokio::test]

@@ -18,7 +18,10 @@ use sqlparser::{
 };
 
 use self::syntax::place;
-pub(crate) use self::{order::dependency_order, syntax::canonical};
+pub(crate) use self::{
+    order::{dependency_order, mentions},
+    syntax::canonical,
+};
 use crate::{
     FeatureError, Resources, Type, Value,
     error::did_you_mean,
@@ -32,10 +35,20 @@ pub(crate) struct Binder<'a> {
     source: &'a Source<'a>,
     spec: &'a Spec,
     resources: &'a Resources,
+    rows: Rows,
     pub(crate) graph: Graph,
     features: HashMap<&'a str, FeatureState>,
     /// How many expressions are being bound, one inside the other.
     depth: usize,
+}
+
+/// What rows a program is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rows {
+    /// Requests.
+    Serving,
+    /// Rows to learn from: lookup tables give what they have out of fold.
+    Training,
 }
 
 /// A feature is bound inside an expression at most this deep. [`dependency_order`] binds features after those that they
@@ -68,8 +81,8 @@ enum Bound {
 type Result<T> = std::result::Result<T, FeatureError>;
 
 impl<'a> Binder<'a> {
-    pub(crate) fn new(source: &'a Source<'a>, spec: &'a Spec, resources: &'a Resources) -> Self {
-        Self { source, spec, resources, graph: Graph::default(), features: HashMap::new(), depth: 0 }
+    pub(crate) fn new(source: &'a Source<'a>, spec: &'a Spec, resources: &'a Resources, rows: Rows) -> Self {
+        Self { source, spec, resources, rows, graph: Graph::default(), features: HashMap::new(), depth: 0 }
     }
 
     /// A feature or an input, by its name.
@@ -97,6 +110,20 @@ impl<'a> Binder<'a> {
         let expression = self.parse(text, &context)?;
         let bound = self.bind(&expression, &context)?;
         self.float(bound, place(&expression), &context)
+    }
+
+    /// An expression that does not stand in the spec, as type `to`. It may use inputs of scope training. Errors name `what` as
+    /// the file.
+    pub(crate) fn foreign_expression(&mut self, text: &str, what: &str, to: Type) -> Result<NodeId> {
+        let context = Context { span: 0..0, what, training: true };
+        let bound = self.parse(text, &context).and_then(|expression| {
+            let bound = self.bind(&expression, &context)?;
+            match to {
+                Type::Float => self.float(bound, place(&expression), &context),
+                to => self.coerce(bound, to, place(&expression), &context),
+            }
+        });
+        bound.map_err(|error| error.relative_to(&self.source.inside(&context.span, 1, 1), what))
     }
 
     fn known_names(&self, name: &str) -> String {

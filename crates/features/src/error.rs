@@ -56,6 +56,18 @@ impl FeatureError {
             Self::Inputs(_) => "invalid_inputs",
         }
     }
+
+    /// The same in a text of its own, which `file` names: its first character was told as being at `start`.
+    pub(crate) fn relative_to(mut self, start: &Location, file: &str) -> Self {
+        if let Self::Spec { location, .. } = &mut self {
+            if location.line == start.line {
+                location.column = (location.column + 1).saturating_sub(start.column).max(1);
+            }
+            location.line = (location.line + 1).saturating_sub(start.line).max(1);
+            file.clone_into(&mut location.file);
+        }
+        self
+    }
 }
 
 /// The name nearest to `name`, where one is near enough to be what was meant.

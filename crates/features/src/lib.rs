@@ -32,6 +32,7 @@ mod pattern;
 mod plan;
 mod program;
 mod resources;
+mod row_expressions;
 mod schema;
 mod spec;
 mod tables;
@@ -46,11 +47,12 @@ pub use diff::{Change, diff};
 pub use error::{FeatureError, Location};
 pub use inputs::InputTable;
 pub use lookup::{
-    KeyType, LookupBuild, LookupDeclaration, LookupError, LookupKeys, LookupTable, LookupValues, OutOfFold, Statistic,
-    ValueType,
+    FOLD_COLUMN, KeyType, LookupBuild, LookupDeclaration, LookupError, LookupFolds, LookupKeys, LookupTable,
+    LookupValues, OutOfFold, Statistic, ValueType,
 };
-pub use plan::{FeatureTable, Plan, Scratch, lookup_declarations};
+pub use plan::{FeatureTable, Plan, Scratch, label_expression, lookup_declarations};
 pub use resources::Resources;
+pub use row_expressions::{RowColumn, RowExpression, RowExpressions, RowScratch, RowValues};
 pub use spec::{Input, Prediction, REQUESTED_AT, Scope};
 pub use transformer::Transformer;
 pub use types::{Type, Value};

@@ -1,7 +1,8 @@
 //! Lookup tables: values by keys, immutable, known by the hash of their content.
 
 mod build;
-mod format;
+mod content;
+mod folds;
 mod index;
 
 use std::fmt;
@@ -10,8 +11,11 @@ use domain::digest::sha256_hex;
 use serde::Deserialize;
 use thiserror::Error;
 
-pub use self::build::{LookupBuild, OutOfFold, Statistic};
 use self::index::Index;
+pub use self::{
+    build::{LookupBuild, OutOfFold, Statistic},
+    folds::{FOLD_COLUMN, LookupFolds},
+};
 
 /// A table has at most as many key columns.
 pub(crate) const MAX_KEYS: usize = 4;
@@ -101,6 +105,16 @@ impl LookupKeys {
         }
     }
 
+    /// Appends keys of the same type; others are left alone.
+    fn append(&mut self, more: Self) {
+        match (self, more) {
+            (Self::Int(keys), Self::Int(more)) => keys.extend(more),
+            (Self::Bool(keys), Self::Bool(more)) => keys.extend(more),
+            (Self::String(keys), Self::String(more)) => keys.extend(more),
+            _ => {}
+        }
+    }
+
     fn compare(&self, a: usize, b: usize) -> std::cmp::Ordering {
         match self {
             Self::Int(keys) => keys[a].cmp(&keys[b]),
@@ -142,6 +156,15 @@ impl LookupValues {
         match self {
             Self::Float(values) => values.len(),
             Self::Int(values) => values.len(),
+        }
+    }
+
+    /// Appends values of the same type; others are left alone.
+    fn append(&mut self, more: Self) {
+        match (self, more) {
+            (Self::Float(values), Self::Float(more)) => values.extend(more),
+            (Self::Int(values), Self::Int(more)) => values.extend(more),
+            _ => {}
         }
     }
 
@@ -191,14 +214,9 @@ pub enum LookupError {
     /// A setting of a build that makes no sense.
     #[error("{0}")]
     Build(String),
-    /// Bytes that are no lookup table.
-    #[error("not a lookup table, at byte {at}: {message}")]
-    Format {
-        /// Where.
-        at: usize,
-        /// What is wrong.
-        message: String,
-    },
+    /// Values out of fold that are not of the table.
+    #[error("the values out of fold do not fit the table: {0}")]
+    Folds(String),
 }
 
 impl LookupError {
@@ -211,13 +229,14 @@ impl LookupError {
             Self::DuplicateKeys(..) => "lookup_keys_twice",
             Self::Infinite { .. } => "lookup_value_infinite",
             Self::Build(_) => "lookup_build_invalid",
-            Self::Format { .. } => "lookup_not_readable",
+            Self::Folds(_) => "lookup_folds_invalid",
         }
     }
 }
 
 /// An immutable table of values by 1 to 4 keys. Rows are in the order of their keys, value columns in the order of their
-/// names, so that equal content has equal bytes ([`LookupTable::to_bytes`]) and an equal hash.
+/// names, so that equal content has equal bytes ([`LookupTable::to_bytes`]) and an equal hash. It may bring values for
+/// training rows that leave a row's own fold out ([`LookupFolds`]).
 #[derive(Debug, Clone)]
 pub struct LookupTable {
     keys: Vec<(String, LookupKeys)>,
@@ -225,6 +244,7 @@ pub struct LookupTable {
     rows: usize,
     sha256: String,
     index: Index,
+    folds: Option<LookupFolds>,
 }
 
 impl PartialEq for LookupTable {
@@ -258,7 +278,7 @@ impl LookupTable {
         let keys: Vec<_> = keys.into_iter().map(|(name, keys)| (name, keys.taken(&order))).collect();
         let values: Vec<_> = values.into_iter().map(|(name, values)| (name, values.taken(&order))).collect();
         let index = Index::new(&keys.iter().map(|(_, keys)| keys).collect::<Vec<_>>(), rows);
-        let mut table = Self { keys, values, rows, sha256: String::new(), index };
+        let mut table = Self { keys, values, rows, sha256: String::new(), index, folds: None };
         table.sha256 = sha256_hex(&table.to_bytes());
         Ok(table)
     }
@@ -281,6 +301,11 @@ impl LookupTable {
     /// The value columns, in the order of their names.
     pub fn values(&self) -> &[(String, LookupValues)] {
         &self.values
+    }
+
+    /// What training rows find instead, where the table has it.
+    pub fn folds(&self) -> Option<&LookupFolds> {
+        self.folds.as_ref()
     }
 
     pub(crate) fn index(&self) -> &Index {

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use domain::digest::sha256_hex;
+
 use crate::{
     FeatureError, InputTable, Resources, Type,
-    bind::{Binder, dependency_order},
+    bind::{Binder, Rows, dependency_order},
     block::fill,
     canonical::{self, Part},
     column::View,
     error::did_you_mean,
-    lookup::LookupDeclaration,
+    graph::{Graph, NodeId},
+    lookup::{LookupDeclaration, LookupTable},
     program::{Program, Registers},
     spec::{Input, Prediction, Source, Spec},
 };
@@ -97,26 +100,29 @@ impl Plan {
         let source = Source { file, text };
         let spec = Spec::read(&source)?;
         let lookups = bind_lookups(&source, &spec, resources)?;
-        let mut binder = Binder::new(&source, &spec, resources);
+        let mut binder = Binder::new(&source, &spec, resources, Rows::Serving);
         // Every feature is checked, also one that no output needs.
         let mut feature_types = BTreeMap::new();
-        for name in dependency_order(&spec.features) {
+        for name in dependency_order(&spec.features, spec.features.keys().map(String::as_str)) {
             let Some(expression) = spec.features.get(name) else { continue };
             let node = binder.output(name, &expression.span())?;
             feature_types.insert(name.to_owned(), binder.graph.type_of(node));
         }
-        let mut results = Vec::with_capacity(spec.outputs.len() + 2);
-        for output in &spec.outputs {
-            let what = format!("output `{}`", output.get_ref());
-            binder.output(output.get_ref(), &output.span())?;
-            results.push(binder.float_expression(output.get_ref(), &output.span(), &what, false)?);
-        }
-        let fallback = &spec.fallback;
-        results.push(binder.float_expression(fallback.get_ref(), &fallback.span(), "the fallback", false)?);
+        let mut results = serving_results(&mut binder, &spec)?;
         let serving = Program::new(&binder.graph, &results);
         let training = match &spec.label {
             None => None,
             Some(label) => {
+                // Rows to learn from look elsewhere, where a table says so; else what is bound is bound.
+                let looks_elsewhere =
+                    |(name, _): &(String, String)| resources.lookup(name).is_some_and(|table| table.folds().is_some());
+                if lookups.iter().any(looks_elsewhere) {
+                    binder = Binder::new(&source, &spec, resources, Rows::Training);
+                    for name in dependency_order(&spec.features, spec.features.keys().map(String::as_str)) {
+                        binder.output(name, &label.span())?;
+                    }
+                    results = serving_results(&mut binder, &spec)?;
+                }
                 results.push(binder.float_expression(label.get_ref(), &label.span(), "the label", true)?);
                 Some(Program::new(&binder.graph, &results))
             }
@@ -174,6 +180,16 @@ impl Plan {
         self.lookups.iter().map(|(name, sha256)| (name.as_str(), sha256.as_str()))
     }
 
+    /// What the transform of training rows depends on beside the rows: the spec's hash; where it has lookup tables, a hash of
+    /// it and theirs.
+    pub fn transform_hash(&self) -> String {
+        if self.lookups.is_empty() {
+            return self.hash.clone();
+        }
+        let tables = self.lookups.iter().map(|(name, sha256)| format!("\n{name} {sha256}"));
+        sha256_hex(tables.fold(self.hash.clone(), |all, table| all + &table).as_bytes())
+    }
+
     /// The type of a feature; `None` where there is no such feature.
     pub fn feature_type(&self, name: &str) -> Option<Type> {
         self.feature_types.get(name).copied()
@@ -181,6 +197,25 @@ impl Plan {
 
     pub(crate) fn parts(&self) -> &[Part] {
         &self.parts
+    }
+
+    /// A plan that reads rows of a spec's inputs, and makes nothing of them.
+    pub(crate) fn of_inputs(spec: Spec) -> Self {
+        let parts = canonical::parts(&spec);
+        Self {
+            hash: canonical::hash(&parts),
+            parts,
+            feature_types: BTreeMap::new(),
+            lookups: Vec::new(),
+            name: spec.name,
+            description: spec.description,
+            prediction: spec.prediction,
+            inputs: spec.inputs,
+            output_names: Vec::new(),
+            fallback_default: spec.fallback_default,
+            serving: Program::new(&Graph::default(), &[]),
+            training: None,
+        }
     }
 
     /// Roughly what each step of a serving row costs.
@@ -231,7 +266,7 @@ impl Plan {
             append(columns.of(result), bits);
         });
         if !done {
-            program.evaluate(inputs.columns(), rows, registers, |result, view| {
+            program.evaluate(inputs.columns(), rows, registers, |result, view, _| {
                 push_with_nan(columns.of(result), &view);
             });
         }
@@ -282,6 +317,19 @@ fn push_with_nan(column: &mut Vec<f64>, view: &View<'_>) {
     }
 }
 
+/// The outputs, then the fallback.
+fn serving_results(binder: &mut Binder<'_>, spec: &Spec) -> Result<Vec<NodeId>, FeatureError> {
+    let mut results = Vec::with_capacity(spec.outputs.len() + 2);
+    for output in &spec.outputs {
+        let what = format!("output `{}`", output.get_ref());
+        binder.output(output.get_ref(), &output.span())?;
+        results.push(binder.float_expression(output.get_ref(), &output.span(), &what, false)?);
+    }
+    let fallback = &spec.fallback;
+    results.push(binder.float_expression(fallback.get_ref(), &fallback.span(), "the fallback", false)?);
+    Ok(results)
+}
+
 /// The lookup tables that a spec declares, in the order of their names: what is to be loaded before
 /// [`Plan::compile_with`].
 ///
@@ -290,6 +338,33 @@ fn push_with_nan(column: &mut Vec<f64>, view: &View<'_>) {
 pub fn lookup_declarations(file: &str, text: &str) -> Result<Vec<LookupDeclaration>, FeatureError> {
     let spec = Spec::read(&Source { file, text })?;
     Ok(spec.lookups.into_iter().map(|(_, declaration)| declaration).collect())
+}
+
+/// Checks the declared tables that are there.
+pub(crate) fn check_lookups(source: &Source<'_>, spec: &Spec, resources: &Resources) -> Result<(), FeatureError> {
+    spec.lookups.iter().try_for_each(|(start, declaration)| match resources.lookup(&declaration.name) {
+        Some(table) => check_lookup(source, *start, declaration, table),
+        None => Ok(()),
+    })
+}
+
+fn check_lookup(
+    source: &Source<'_>,
+    start: usize,
+    declaration: &LookupDeclaration,
+    table: &LookupTable,
+) -> Result<(), FeatureError> {
+    let Some(why) = declaration.mismatch(table) else { return Ok(()) };
+    let message = format!("lookup table `{}` is not as declared: {why}", declaration.name);
+    Err(source.error(start, "lookup_mismatch", message, None))
+}
+
+/// The text of a spec's label expression; `None` where it has no label.
+///
+/// # Errors
+/// [`FeatureError::Spec`] where the document cannot be read.
+pub fn label_expression(file: &str, text: &str) -> Result<Option<String>, FeatureError> {
+    Ok(Spec::read(&Source { file, text })?.label.map(toml::Spanned::into_inner))
 }
 
 /// Name and hash of each declared table, which must be there and be as declared.
@@ -304,16 +379,14 @@ fn bind_lookups(
         let Some(table) = resources.lookup(name) else {
             let message = format!("lookup table `{name}` is declared, but there is no table of this name");
             let expected = if resources.lookup_names().next().is_none() {
-                "build the table and compile with it".to_owned()
+                "build it with `mannen features build-lookup`, or bring it in with `mannen features import-lookup`"
+                    .to_owned()
             } else {
                 did_you_mean(name, resources.lookup_names(), "tables")
             };
             return Err(source.error(*start, "lookup_missing", message, Some(expected)));
         };
-        if let Some(why) = declaration.mismatch(table) {
-            let message = format!("lookup table `{name}` is not as declared: {why}");
-            return Err(source.error(*start, "lookup_mismatch", message, None));
-        }
+        check_lookup(source, *start, declaration, table)?;
         lookups.push((name.clone(), table.sha256().to_owned()));
     }
     Ok(lookups)

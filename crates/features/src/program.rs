@@ -158,13 +158,13 @@ impl Program {
         self.steps.iter().map(|step| step.op)
     }
 
-    /// Computes all rows; `emit(result index, values of a run)` is called for each run and result.
+    /// Computes all rows; `emit(result index, values of a run, its rows)` is called for each run and result.
     pub(crate) fn evaluate(
         &self,
         inputs: &[Column],
         rows: usize,
         registers: &mut Registers,
-        mut emit: impl FnMut(usize, View<'_>),
+        mut emit: impl FnMut(usize, View<'_>, usize),
     ) {
         registers.prepare(self, rows.min(RUN_ROWS));
         let mut start = 0;
@@ -174,7 +174,7 @@ impl Program {
                 self.run_step(step, inputs, start, run, registers);
             }
             for (index, &slot) in self.results.iter().enumerate() {
-                emit(index, registers.view(slot, inputs, start, run));
+                emit(index, registers.view(slot, inputs, start, run), run);
             }
             start += run;
         }

@@ -27,3 +27,9 @@ impl Resources {
         self.lookups.keys().map(String::as_str)
     }
 }
+
+impl FromIterator<(String, Arc<LookupTable>)> for Resources {
+    fn from_iter<I: IntoIterator<Item = (String, Arc<LookupTable>)>>(tables: I) -> Self {
+        Self { lookups: tables.into_iter().collect() }
+    }
+}

@@ -1,11 +1,14 @@
 //! A plan with its buffers: what a warm function keeps.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use domain::{Candidate, Inputs, Release};
 use jiff::Timestamp;
 
-use crate::{FeatureError, FeatureTable, InputTable, Plan, Resources, Scratch};
+use crate::{FeatureError, FeatureTable, InputTable, LookupTable, Plan, Resources, Scratch};
 
 /// A plan, and buffers that are reused from request to request.
 #[derive(Debug)]
@@ -29,24 +32,21 @@ impl Transformer {
         Self { plan, buffers: Mutex::new(buffers) }
     }
 
-    /// The transformer of a release's spec that declares no lookup tables.
+    /// The transformer of a release's spec, with the lookup tables that the release pins.
     ///
     /// # Errors
-    /// What does not compile, or a spec whose hash is not the one that the release names.
-    pub fn of_release(release: &Release) -> Result<Self, String> {
-        Self::of_release_with(release, &Resources::default())
-    }
-
-    /// The transformer of a release's spec, with its lookup tables. Whether their hashes are the ones that the release pins
-    /// is for the caller to compare ([`Plan::lookups`]).
-    ///
-    /// # Errors
-    /// What does not compile, or a spec whose hash is not the one that the release names.
-    pub fn of_release_with(release: &Release, resources: &Resources) -> Result<Self, String> {
-        let plan = Plan::compile_with("the release's feature spec", &release.spec.toml, resources)
+    /// What does not compile, a spec whose hash is not the one that the release names, or a table that is not the pinned one.
+    pub fn of_release(release: &Release, tables: BTreeMap<String, Arc<LookupTable>>) -> Result<Self, String> {
+        let resources: Resources = tables.into_iter().collect();
+        let plan = Plan::compile_with("the release's feature spec", &release.spec.toml, &resources)
             .map_err(|error| error.to_string())?;
         if plan.hash() != release.spec.hash {
             return Err(format!("the spec's hash is {}, the release says {}", plan.hash(), release.spec.hash));
+        }
+        for (name, sha256) in plan.lookups() {
+            if release.lookups.get(name).is_none_or(|pinned| pinned != sha256) {
+                return Err(format!("lookup table `{name}` is {sha256}, which is not what the release pins"));
+            }
         }
         Ok(Self::new(plan))
     }
@@ -80,16 +80,20 @@ impl Transformer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{LookupKeys, LookupTable, LookupValues};
+    use crate::{LookupKeys, LookupValues};
 
     const SPEC: &str = "name = \"t\"\n[prediction]\nunit = \"s\"\n[inputs]\nzone = { type = \"int\" }\n[lookups.drives]\nkeys = { \
                         zone = \"int\" }\nvalues = { median_s = \"float\" }\n[features]\ndrive = \"LOOKUP('drives', zone, \
                         'median_s', 600)\"\n[model]\noutputs = [\"drive\"]\n[fallback]\nexpression = \"drive\"\ndefault = 1\n";
 
-    fn resources() -> Resources {
+    fn table() -> Arc<LookupTable> {
         let keys = vec![("zone".to_owned(), LookupKeys::Int(vec![7]))];
         let values = vec![("median_s".to_owned(), LookupValues::Float(vec![240.0]))];
-        Resources::default().with_lookup("drives", LookupTable::from_columns(keys, values).unwrap())
+        Arc::new(LookupTable::from_columns(keys, values).unwrap())
+    }
+
+    fn tables() -> BTreeMap<String, Arc<LookupTable>> {
+        BTreeMap::from([("drives".to_owned(), table())])
     }
 
     fn release(hash: &str) -> Release {
@@ -97,6 +101,7 @@ mod tests {
             "model": "t",
             "created_at": "2026-01-01T00:00:00Z",
             "spec": {"hash": hash, "toml": SPEC},
+            "lookups": {"drives": table().sha256()},
             "arms": [],
             "limits": {"max_candidates": 9, "default_deadline_ms": 9},
             "archive": "before-response",
@@ -106,8 +111,8 @@ mod tests {
 
     #[test]
     fn a_release_is_served_with_its_tables_and_no_other_spec() {
-        let hash = Plan::compile_with("t", SPEC, &resources()).unwrap().hash().to_owned();
-        let transformer = Transformer::of_release_with(&release(&hash), &resources()).unwrap();
+        let hash = Plan::compile_with("t", SPEC, &tables().into_iter().collect()).unwrap().hash().to_owned();
+        let transformer = Transformer::of_release(&release(&hash), tables()).unwrap();
         let inputs = |zone: i64| serde_json::json!({"zone": zone}).as_object().unwrap().clone();
         let cars = [Candidate::new("a".parse().unwrap(), Inputs::new())];
         for (zone, drive_s) in [(7, 240.0), (8, 600.0), (7, 240.0)] {
@@ -115,10 +120,10 @@ mod tests {
             let found = transformer.transform(Timestamp::UNIX_EPOCH, &inputs(zone), &cars, take).unwrap();
             assert_eq!(found, (vec![Some(drive_s)], vec![drive_s]));
         }
-        let refused =
-            |release: &Release, resources: &Resources| Transformer::of_release_with(release, resources).unwrap_err();
-        assert!(refused(&release("0"), &resources()).contains("the spec's hash is"));
-        assert!(refused(&release(&hash), &Resources::default()).contains("drives"));
-        assert!(Transformer::of_release(&release(&hash)).is_err());
+        let refused = |release: &Release, tables| Transformer::of_release(release, tables).unwrap_err();
+        assert!(refused(&release("0"), tables()).contains("the spec's hash is"));
+        assert!(refused(&release(&hash), BTreeMap::new()).contains("drives"));
+        let other = Release { lookups: BTreeMap::from([("drives".to_owned(), "0".repeat(64))]), ..release(&hash) };
+        assert!(refused(&other, tables()).contains("not what the release pins"));
     }
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use domain::{Candidate, Inputs};
-use features::{FeatureTable, InputTable, Plan, Scratch, functions};
+use features::{FeatureTable, InputTable, LookupBuild, LookupKeys, Plan, Resources, Scratch, Statistic, functions};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -73,6 +73,42 @@ fn no_function_allocates_when_warm() {
             let again = allocation_counter::measure(|| plan.evaluate(&table, &mut scratch, &mut features));
             assert_eq!(again.count_total, 0, "{}, the last {count} rows", function.name);
         }
+    }
+}
+
+/// Also where training rows look at values out of fold.
+#[test]
+fn lookups_allocate_nothing_when_warm() {
+    let spec = "name = \"t\"\n[prediction]\nunit = \"s\"\n[inputs]\nplace = { type = \"string\", nullable = true }\nhour = { type = \
+                \"int\" }\ndrive_s = { type = \"float\", scope = \"training\" }\n[lookups.drives]\nkeys = { place = \"string\", hour = \
+                \"int\" }\nvalues = { mean_s = \"float\" }\n[features]\ndrive = \"LOOKUP('drives', place, hour, 'mean_s', \
+                600)\"\n[model]\noutputs = [\"drive\"]\n[label]\nexpression = \"drive_s\"\n[fallback]\nexpression = \
+                \"drive\"\ndefault = 1\n";
+    let rows = 0..40u32;
+    let keys = [
+        ("place".to_owned(), LookupKeys::String(rows.clone().map(|row| format!("p{}", row % 4)).collect())),
+        ("hour".to_owned(), LookupKeys::Int(rows.clone().map(|row| i64::from(row % 3)).collect())),
+    ];
+    let labels: Vec<f64> = rows.clone().map(f64::from).collect();
+    let folds: Vec<u32> = rows.map(|row| row % 5).collect();
+    let columns = vec![("mean_s".to_owned(), Statistic::Mean)];
+    let build = LookupBuild { columns, smoothing_rows: 2.0, parent_keys: 1 };
+    let table = build.build_out_of_fold(&keys, &labels, &folds).unwrap();
+    let table = table.into_table("HASH_BUCKET(place, 5)".to_owned()).unwrap();
+    let plan = Plan::compile_with("t", spec, &Resources::default().with_lookup("drives", table)).unwrap();
+    for count in [1, 2, 600] {
+        let (mut inputs, mut scratch, mut features) =
+            (InputTable::new(&plan), Scratch::default(), FeatureTable::default());
+        for row in 0..count {
+            let place = (row % 7 > 0).then(|| format!("p{}", row % 6));
+            let row = json!({"place": place, "hour": row % 4, "drive_s": 1.0});
+            plan.read_training_row(Timestamp::UNIX_EPOCH, row.as_object().unwrap(), "/0", &mut inputs).unwrap();
+        }
+        plan.evaluate(&inputs, &mut scratch, &mut features);
+        plan.evaluate_training(&inputs, &mut scratch, &mut features);
+        let serving = allocation_counter::measure(|| plan.evaluate(&inputs, &mut scratch, &mut features));
+        let training = allocation_counter::measure(|| plan.evaluate_training(&inputs, &mut scratch, &mut features));
+        assert_eq!((serving.count_total, training.count_total), (0, 0), "{count} rows");
     }
 }
 

@@ -9,7 +9,7 @@ use cloud::{
 use domain::{
     ArchiveMode, Arm, ArmAssignment, CandidateRecord, PredictionRecord, Problem, Tier, Timings, truncate_to_micros,
 };
-use features::Transformer;
+use features::{LookupTable, Transformer};
 use jiff::Timestamp;
 use lambda_runtime::tracing::info;
 
@@ -35,7 +35,7 @@ const DEFAULT_PATIENCE: Duration = Duration::from_secs(2);
 /// What a warm function keeps.
 pub struct Proxy<S, E> {
     /// The releases in force, read from the lake. Records are put into the same store.
-    pub releases: ReleaseCache<S, Transformer>,
+    pub releases: ReleaseCache<S, Transformer, LookupTable>,
     /// The endpoints.
     pub endpoint: E,
     /// What is known of them.

@@ -23,17 +23,31 @@ mod samples;
 use std::{sync::Arc, time::Duration};
 
 use cloud::{
-    aws, config::Environment, http::HttpEvent, release_cache::ReleaseCache, s3::S3Bucket, sagemaker::SageMakerRuntime,
+    aws,
+    config::Environment,
+    http::HttpEvent,
+    release_cache::{Preparing, ReleaseCache},
+    s3::S3Bucket,
+    sagemaker::SageMakerRuntime,
 };
 pub use config::Config;
 pub use deferred::Deferred;
 use deferred::DeferredSource;
 pub use endpoints::EndpointHealth;
 pub use error::ProxyError;
-use features::Transformer;
+use features::{LookupTable, Transformer};
 pub use handler::{Invocation, Proxy, answer};
 use lambda_runtime::{Error, LambdaEvent, service_fn, tracing};
 pub use request::{PredictionAnswer, PredictionOfCandidate};
+
+/// What the release cache keeps warm: the compiled spec, bound to the lookup tables that its release pins.
+pub fn preparing() -> Preparing<Transformer, LookupTable> {
+    Preparing {
+        read_table: feature_batch::lookup_table_of_object,
+        table_sha256: LookupTable::sha256,
+        prepare: Transformer::of_release,
+    }
+}
 
 /// Runs the function until the runtime ends it: reads the environment, builds the clients once, serves.
 ///
@@ -53,7 +67,7 @@ pub async fn run() -> Result<(), Error> {
         None
     };
     let proxy = Arc::new(Proxy {
-        releases: ReleaseCache::new(lake, ttl, Transformer::of_release),
+        releases: ReleaseCache::new(lake, ttl, preparing()),
         endpoint: SageMakerRuntime::new(&aws),
         health: EndpointHealth::default(),
         config,

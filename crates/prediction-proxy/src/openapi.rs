@@ -8,7 +8,7 @@ use cloud::{
     release_cache::ReleaseCache,
 };
 use domain::{ModelName, Problem, ProblemField};
-use features::Transformer;
+use features::{LookupTable, Transformer};
 
 use crate::Config;
 
@@ -23,8 +23,8 @@ pub(crate) fn is_asked_for(event: &HttpEvent) -> bool {
 }
 
 /// The document for the release in force of the model that the query names, or of the default one.
-pub(crate) async fn answer<S: GetObject>(
-    releases: &ReleaseCache<S, Transformer>,
+pub(crate) async fn answer<S: GetObject + 'static>(
+    releases: &ReleaseCache<S, Transformer, LookupTable>,
     config: &Config,
     event: &HttpEvent,
 ) -> HttpAnswer {

@@ -17,9 +17,9 @@ use cloud::{
 use domain::{
     Arm, ExperimentPlan, FeatureSpecSource, Limits, PredictionRecord, Problem, Release, ReleasePointer, Tier, lake,
 };
-use features::{Plan, Transformer};
+use features::Plan;
 use jiff::Timestamp;
-use prediction_proxy::{Config, EndpointHealth, Invocation, PredictionAnswer, Proxy, answer};
+use prediction_proxy::{Config, EndpointHealth, Invocation, PredictionAnswer, Proxy, answer, preparing};
 use serde_json::{Value, json};
 
 const SPEC: &str = include_str!("../../../models/pickup-eta/features.toml");
@@ -125,7 +125,7 @@ async fn proxy(behaviour: Behaviour) -> Proxy<Lake, Endpoint> {
 async fn proxy_over(behaviour: Behaviour, lake: Lake) -> Proxy<Lake, Endpoint> {
     publish(&lake).await;
     Proxy {
-        releases: ReleaseCache::new(lake, Duration::from_secs(5), Transformer::of_release),
+        releases: ReleaseCache::new(lake, Duration::from_secs(5), preparing()),
         endpoint: Endpoint { behaviour, calls: Mutex::default() },
         health: EndpointHealth::default(),
         config: Config {

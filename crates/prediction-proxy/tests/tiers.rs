@@ -19,9 +19,9 @@ use domain::{
     Arm, BreakerPolicy, EndpointCalling, FeatureSpecSource, Limits, PredictionRecord, Release, ReleasePointer,
     RowFormat, Tier, lake,
 };
-use features::{Plan, Transformer};
+use features::Plan;
 use jiff::Timestamp;
-use prediction_proxy::{Config, EndpointHealth, Invocation, PredictionAnswer, Proxy, answer};
+use prediction_proxy::{Config, EndpointHealth, Invocation, PredictionAnswer, Proxy, answer, preparing};
 use serde_json::{Value, json};
 
 const SPEC: &str = include_str!("../../../models/pickup-eta/features.toml");
@@ -178,7 +178,7 @@ async fn proxy(calling: EndpointCalling, landing_takes: Duration) -> Served {
         lake.store.put_object(&key, bytes.into(), PutCondition::Always).await.unwrap();
     }
     Proxy {
-        releases: ReleaseCache::new(lake, Duration::from_mins(1), Transformer::of_release),
+        releases: ReleaseCache::new(lake, Duration::from_mins(1), preparing()),
         endpoint: Endpoints::default(),
         health: EndpointHealth::default(),
         config: Config {

@@ -1,14 +1,17 @@
 //! Calls whose arguments are partly constants: classes, cells, zones, holidays, lookup tables.
 
+use std::sync::Arc;
+
 use sqlparser::{ast::Expr, tokenizer::Span};
 
-use super::{Binder, Bound, Context, Result, syntax::place};
+use super::{Binder, Bound, Context, Result, Rows, syntax::place};
 use crate::{
     FeatureError, Type, Value,
     catalogue::{CellSystem, FunctionKind},
     error::did_you_mean,
     graph::NodeId,
     holidays::{BUILT_IN, Calendar},
+    lookup::LookupTable,
     op::{Cell, Op, TableIndex, ZoneIndex},
     pattern::Pattern,
     tables::{Ordinals, intern},
@@ -362,14 +365,43 @@ impl Binder<'_> {
             .lookup(&table_name)
             .cloned()
             .ok_or_else(|| self.bad_argument(name.1, format!("there is no table '{table_name}'"), context))?;
-        let place = table.values().iter().position(|(name, _)| *name == column_name);
-        let place = self.table(place.and_then(|place| u16::try_from(place).ok()), column.1, context)?;
         let of = Type::from(*of);
         let default = self.coerce(default.0, of, default.1, context)?;
-        let table = intern(&mut self.graph.tables.lookups, table);
-        let table = self.table(table, name.1, context)?;
-        let row = self.graph.operator(Op::LookupRow(table), operands);
-        let value = self.graph.operator(Op::LookupValue(table, place, of), vec![row]);
+        let mut value = self.lookup_value(Arc::clone(&table), operands.clone(), &column_name, of, (span, context))?;
+        if let (Rows::Training, Some(folds)) = (self.rows, table.folds()) {
+            let fold = self.fold(&table_name, folds.expression(), context)?;
+            operands.insert(0, fold);
+            let others = self.lookup_value(Arc::clone(folds.table()), operands, &column_name, of, (span, context))?;
+            // A row that the table was not built of sees what a request would.
+            let is_outside = self.graph.operator(Op::IsNull, vec![fold]);
+            value = self.graph.operator(Op::Select(of), vec![is_outside, value, others]);
+        }
         Ok(self.graph.operator(Op::Coalesce(of), vec![value, default]))
+    }
+
+    /// The column's value in the row that has the keys.
+    fn lookup_value(
+        &mut self,
+        table: Arc<LookupTable>,
+        keys: Vec<NodeId>,
+        column: &str,
+        of: Type,
+        (span, context): (Span, &Context<'_>),
+    ) -> Result<NodeId> {
+        let place = table.values().iter().position(|(name, _)| name == column);
+        let place = self.table(place.and_then(|place| u16::try_from(place).ok()), span, context)?;
+        let table = intern(&mut self.graph.tables.lookups, table);
+        let table = self.table(table, span, context)?;
+        let row = self.graph.operator(Op::LookupRow(table), keys);
+        Ok(self.graph.operator(Op::LookupValue(table, place, of), vec![row]))
+    }
+
+    /// The fold of a training row, as the table tells it.
+    fn fold(&mut self, table: &str, expression: &str, context: &Context<'_>) -> Result<NodeId> {
+        let what = format!("the folds of lookup table `{table}`");
+        let context = Context { span: context.span.clone(), what: &what, training: true };
+        let parsed = self.parse(expression, &context)?;
+        let bound = self.bind(&parsed, &context)?;
+        self.coerce(bound, Type::Int, place(&parsed), &context)
     }
 }

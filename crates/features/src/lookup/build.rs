@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{LookupError, LookupKeys, LookupTable, LookupValues};
+use super::{FOLD_COLUMN, LookupError, LookupKeys, LookupTable, LookupValues};
 
 /// What a value column tells of a group's labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +13,17 @@ pub enum Statistic {
     Median,
     /// The number of labels; an integer, not smoothed.
     Count,
+}
+
+impl Statistic {
+    /// Its name: `mean`, `median` or `count`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mean => "mean",
+            Self::Median => "median",
+            Self::Count => "count",
+        }
+    }
 }
 
 /// How a table is made of training rows.
@@ -38,6 +49,32 @@ pub struct OutOfFold {
     pub all: LookupTable,
     /// For each fold, in ascending order: the table of the rows of all other folds, which rows of the fold are evaluated with.
     pub without: Vec<(u32, LookupTable)>,
+}
+
+impl OutOfFold {
+    /// One table: the values of all rows, and the others for training rows, whose fold `expression` tells
+    /// ([`super::LookupFolds::expression`]).
+    ///
+    /// # Errors
+    /// As [`LookupTable::with_folds`].
+    pub fn into_table(self, expression: String) -> Result<LookupTable, LookupError> {
+        let mut keys = vec![(FOLD_COLUMN.to_owned(), LookupKeys::Int(Vec::new()))];
+        keys.extend(self.all.keys.iter().map(|(name, keys)| (name.clone(), keys.taken(&[]))));
+        let mut values: Vec<_> =
+            self.all.values.iter().map(|(name, values)| (name.clone(), values.taken(&[]))).collect();
+        for (fold, table) in self.without {
+            let own = LookupKeys::Int(vec![i64::from(fold); table.rows]);
+            for ((_, all), keys) in
+                keys.iter_mut().zip(std::iter::once(own).chain(table.keys.into_iter().map(|of| of.1)))
+            {
+                all.append(keys);
+            }
+            for ((_, all), (_, values)) in values.iter_mut().zip(table.values) {
+                all.append(values);
+            }
+        }
+        self.all.with_folds(expression, keys, values)
+    }
 }
 
 impl LookupBuild {

@@ -43,7 +43,6 @@ fn bad_columns_are_told() {
 fn an_empty_table_finds_nothing() {
     let table = build(1.0, 0).build(&[ints("k", &[])], &[]).unwrap();
     assert_eq!((table.rows(), table.index().find(&[0])), (0, None));
-    assert_eq!(LookupTable::from_bytes(&table.to_bytes()).unwrap(), table);
 }
 
 /// (n·s + m·p) / (n + m), by hand: two groups of 3 and 1 labels, m = 2.
@@ -131,8 +130,8 @@ proptest! {
         let again = build.build(&shuffled.keys(), &shuffled.labels).unwrap();
         prop_assert_eq!(table.to_bytes(), again.to_bytes());
         prop_assert_eq!(table.sha256(), again.sha256());
-        let read = LookupTable::from_bytes(&table.to_bytes()).unwrap();
-        prop_assert_eq!(read.to_bytes(), table.to_bytes());
+        let same = LookupTable::from_columns(table.keys().to_vec(), table.values().to_vec()).unwrap();
+        prop_assert_eq!(same.to_bytes(), table.to_bytes());
     }
 
     /// Every group is found at its row, by the index as by a search; what is not there is not found.
@@ -197,18 +196,38 @@ proptest! {
         prop_assert_eq!(table.rows(), groups);
     }
 
-    /// Bytes that are cut or changed are refused or are another table; nothing panics, nothing is reserved for them.
+    /// One table of both: its own values are those of all rows, each fold's those of the others, and the hash is of all of them.
     #[test]
-    fn broken_bytes_are_refused((rows, _) in rows(), at in 0usize..10_000, byte: u8) {
-        let table = build(1.0, 0).build(&rows.keys(), &rows.labels).unwrap();
-        let bytes = table.to_bytes();
-        let at = at % bytes.len();
-        prop_assert!(LookupTable::from_bytes(&bytes[..at]).is_err());
-        let mut changed = bytes.clone();
-        changed[at] = byte;
-        match LookupTable::from_bytes(&changed) {
-            Ok(read) => prop_assert_eq!(read.sha256() == table.sha256(), changed == bytes),
-            Err(error) => prop_assert!(!error.reason().is_empty()),
+    fn a_table_brings_its_folds((rows, _) in rows(), m in 0.0..50.0f64) {
+        let build = build(m, 0);
+        let folded = build.build_out_of_fold(&rows.keys(), &rows.labels, &rows.folds).unwrap();
+        let (all, without) = (folded.all.clone(), folded.without.clone());
+        let table = folded.clone().into_table("fold".to_owned()).unwrap();
+        prop_assert_eq!(table.keys(), all.keys());
+        prop_assert_ne!(table.sha256(), all.sha256());
+        let other = folded.into_table("other".to_owned()).unwrap();
+        prop_assert_ne!(table.sha256(), other.sha256());
+        let folds = table.folds().unwrap().table();
+        prop_assert_eq!(folds.rows(), without.iter().map(|(_, table)| table.rows()).sum::<usize>());
+        let LookupKeys::Int(numbers) = &folds.keys()[0].1 else { panic!("{:?}", folds.keys()) };
+        for (fold, table) in &without {
+            let of_fold: Vec<usize> = (0..folds.rows()).filter(|&row| numbers[row] == i64::from(*fold)).collect();
+            let own: Vec<f64> = of_fold.iter().map(|&row| float(folds, "mean")[row]).collect();
+            prop_assert_eq!(own, float(table, "mean"));
+            prop_assert_eq!(&folds.keys()[1].1.taken(&of_fold), &table.keys()[0].1);
         }
     }
+}
+
+#[test]
+fn folds_that_are_not_of_the_table_are_refused() {
+    let values = |name: &str| vec![(name.to_owned(), LookupValues::Float(vec![1.0]))];
+    let table = || LookupTable::from_columns(vec![ints("k", &[1])], values("v")).unwrap();
+    let reason = |keys, values| table().with_folds("f".to_owned(), keys, values).unwrap_err().reason();
+    assert_eq!(reason(vec![ints("k", &[1])], values("v")), "lookup_folds_invalid");
+    assert_eq!(reason(vec![ints(FOLD_COLUMN, &[0]), ints("other", &[1])], values("v")), "lookup_folds_invalid");
+    assert_eq!(reason(vec![ints(FOLD_COLUMN, &[0]), ints("k", &[1])], values("w")), "lookup_folds_invalid");
+    let four = (0..4).map(|i| ints(&format!("k{i}"), &[1])).collect();
+    let four = LookupTable::from_columns(four, values("v")).unwrap();
+    assert_eq!(four.with_folds("f".to_owned(), vec![], vec![]).unwrap_err().reason(), "lookup_folds_invalid");
 }
