@@ -3,11 +3,11 @@
 use std::io::{BufRead, BufReader, Read};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use domain::{ModelName, OutcomeEvent, PredictionRecord, is_archivable, lake::Table, truncate_to_micros};
+use domain::{ModelName, OutcomeEvent, PredictionRecord, ShadowRecord, is_archivable, lake::Table, truncate_to_micros};
 use flate2::bufread::MultiGzDecoder;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Rejection, outcomes, predictions};
+use crate::{Rejection, outcomes, predictions, shadows};
 
 /// How much of one object is taken into memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,8 @@ impl Default for DecodeLimits {
 pub enum Rows {
     /// Of `landing/predictions/<model>/`.
     Predictions(Vec<PredictionRecord>),
+    /// Of `landing/shadows/<model>/`.
+    Shadows(Vec<ShadowRecord>),
     /// Of `landing/outcomes/`.
     Outcomes(Vec<OutcomeEvent>),
 }
@@ -38,6 +40,7 @@ impl Rows {
     pub fn len(&self) -> usize {
         match self {
             Self::Predictions(records) => records.len(),
+            Self::Shadows(records) => records.len(),
             Self::Outcomes(events) => events.len(),
         }
     }
@@ -115,6 +118,10 @@ pub fn decode_landing(table: &Table, bytes: &[u8], limits: DecodeLimits) -> Land
             let Lines { good, bad, complete, bytes_read } = lines(bytes, limits, |line| prediction(model, line));
             Landed { rows: Rows::Predictions(good), bad, complete, bytes_read }
         }
+        Table::Shadows(model) => {
+            let Lines { good, bad, complete, bytes_read } = lines(bytes, limits, |line| shadow(model, line));
+            Landed { rows: Rows::Shadows(good), bad, complete, bytes_read }
+        }
         Table::Outcomes => {
             let Lines { good, bad, complete, bytes_read } = lines(bytes, limits, outcome);
             Landed { rows: Rows::Outcomes(good), bad, complete, bytes_read }
@@ -124,12 +131,7 @@ pub fn decode_landing(table: &Table, bytes: &[u8], limits: DecodeLimits) -> Land
 
 fn prediction(model: &ModelName, line: &[u8]) -> Result<PredictionRecord, Rejection> {
     let mut record: PredictionRecord = parse(line)?;
-    if record.model != *model {
-        return Err(Rejection::new(
-            "model_mismatch",
-            format!("the record is of model `{}`, the object's key of `{model}`", record.model),
-        ));
-    }
+    check_model(&record.model, model)?;
     predictions::check(&record)?;
     if !is_archivable(record.requested_at) || !is_archivable(record.answered_at) {
         return Err(Rejection::new("invalid_time", "requested_at and answered_at must lie in the years 1970 to 2199"));
@@ -137,6 +139,25 @@ fn prediction(model: &ModelName, line: &[u8]) -> Result<PredictionRecord, Reject
     record.requested_at = truncate_to_micros(record.requested_at);
     record.answered_at = truncate_to_micros(record.answered_at);
     Ok(record)
+}
+
+fn shadow(model: &ModelName, line: &[u8]) -> Result<ShadowRecord, Rejection> {
+    let mut record: ShadowRecord = parse(line)?;
+    check_model(&record.model, model)?;
+    shadows::check(&record)?;
+    if !is_archivable(record.answered_at) {
+        return Err(Rejection::new("invalid_time", "answered_at must lie in the years 1970 to 2199"));
+    }
+    record.answered_at = truncate_to_micros(record.answered_at);
+    Ok(record)
+}
+
+fn check_model(found: &ModelName, expected: &ModelName) -> Result<(), Rejection> {
+    if found == expected {
+        return Ok(());
+    }
+    let detail = format!("the record is of model `{found}`, the object's key of `{expected}`");
+    Err(Rejection::new("model_mismatch", detail))
 }
 
 fn outcome(line: &[u8]) -> Result<OutcomeEvent, Rejection> {

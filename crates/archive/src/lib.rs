@@ -2,9 +2,9 @@
 //! idempotent. Bytes in, bytes out: no I/O, no clock, no randomness.
 //!
 //! - [`decode_landing`] reads a landed object (JSON lines: plain, gzip or zstd) and says which lines are bad, and why.
-//! - [`write_predictions`], [`read_predictions`], [`write_outcomes`] and [`read_outcomes`] are the Parquet format,
+//! - [`write_predictions`], [`read_predictions`] and the like for outcomes and shadows are the Parquet format,
 //!   without loss; [`read_prediction_columns`] reads only what an evaluation needs. `SCHEMA.md` lists the columns.
-//! - [`merge_predictions`] and [`merge_outcomes`] are associative, commutative and idempotent, so that whatever is
+//! - [`merge`], [`merge_predictions`] and [`merge_outcomes`] are associative, commutative and idempotent, so that whatever is
 //!   delivered twice, in another order, or merged by two compactors at once gives the same file.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
@@ -17,6 +17,7 @@ mod parquet_file;
 mod predictions;
 mod record;
 pub mod schema;
+mod shadows;
 
 #[cfg(test)]
 mod samples;
@@ -28,3 +29,4 @@ pub use merge::{MergedFile, merge, merge_into_file, merge_outcomes, merge_predic
 pub use outcomes::{read_outcomes, write_outcomes};
 pub use predictions::{MAX_INPUTS_BYTES, read_predictions, write_predictions};
 pub use record::{Record, RecordStream};
+pub use shadows::{read_shadows, write_shadows};

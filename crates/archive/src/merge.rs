@@ -117,7 +117,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::samples::{outcomes, predictions};
+    use crate::samples::{outcomes, predictions, shadows};
 
     #[test]
     fn a_tie_is_broken_by_content_even_where_values_are_equal() {
@@ -165,6 +165,11 @@ mod tests {
 
         #[test]
         fn merging_predictions_is_a_semilattice(a in predictions(), b in predictions(), c in predictions()) {
+            laws(&a, &b, &c);
+        }
+
+        #[test]
+        fn merging_shadows_is_a_semilattice(a in shadows(), b in shadows(), c in shadows()) {
             laws(&a, &b, &c);
         }
 

@@ -1,15 +1,16 @@
 use std::fmt::Debug;
 
 use bytes::Bytes;
-use domain::{Hour, OutcomeEvent, PredictionId, PredictionRecord, digest::sha256_hex};
+use domain::{Hour, OutcomeEvent, PredictionId, PredictionRecord, ShadowRecord, digest::sha256_hex};
 use jiff::Timestamp;
+use serde::Serialize;
 
-use crate::{ArchiveError, outcomes, predictions};
+use crate::{ArchiveError, outcomes, predictions, shadows};
 
 /// Records of a file, one after the other.
 pub type RecordStream<R> = Box<dyn Iterator<Item = Result<R, ArchiveError>>>;
 
-/// A row family of the archive, for code that treats both alike.
+/// A row family of the archive, for code that treats all alike.
 pub trait Record: Clone + Debug + PartialEq + Send + Sync + Sized + 'static {
     /// What makes two records the same one, in the archive's order.
     type Key: Ord + Clone + Debug;
@@ -49,6 +50,10 @@ pub trait Record: Clone + Debug + PartialEq + Send + Sync + Sized + 'static {
     }
 }
 
+fn digest(record: &impl Serialize) -> String {
+    sha256_hex(&serde_json::to_vec(record).unwrap_or_default())
+}
+
 impl Record for PredictionRecord {
     type Key = PredictionId;
 
@@ -62,7 +67,6 @@ impl Record for PredictionRecord {
 
     /// The earlier answer is the one that the caller may have acted on; between equal times the smaller digest.
     fn wins_over(&self, other: &Self) -> bool {
-        let digest = |record: &Self| sha256_hex(&serde_json::to_vec(record).unwrap_or_default());
         // The digests even where the two are equal: equality takes -0.0 for 0.0.
         self.answered_at.cmp(&other.answered_at).then_with(|| digest(self).cmp(&digest(other))).is_lt()
     }
@@ -73,6 +77,31 @@ impl Record for PredictionRecord {
 
     fn stream(bytes: Bytes) -> Result<RecordStream<Self>, ArchiveError> {
         Ok(Box::new(predictions::stream_predictions(bytes)?))
+    }
+}
+
+impl Record for ShadowRecord {
+    type Key = (PredictionId, String);
+
+    fn key(&self) -> Self::Key {
+        (self.prediction_id, self.arm.clone())
+    }
+
+    fn prediction_id(&self) -> PredictionId {
+        self.prediction_id
+    }
+
+    /// The earlier one, as of the predictions that they are shadows of.
+    fn wins_over(&self, other: &Self) -> bool {
+        self.answered_at.cmp(&other.answered_at).then_with(|| digest(self).cmp(&digest(other))).is_lt()
+    }
+
+    fn write_sorted(records: impl Iterator<Item = Result<Self, ArchiveError>>) -> Result<Bytes, ArchiveError> {
+        shadows::write_sorted(records)
+    }
+
+    fn stream(bytes: Bytes) -> Result<RecordStream<Self>, ArchiveError> {
+        Ok(Box::new(shadows::stream_shadows(bytes)?))
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::{
     ArmAssignment, AssignmentExclusion, CandidateRecord, MetricValue, OutcomeEvent, PredictionId, PredictionRecord,
-    Tier, Timings,
+    ShadowCandidate, ShadowRecord, Tier, Timings,
 };
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -59,6 +59,47 @@ pub(crate) fn prediction(seed: u32) -> PredictionRecord {
         candidates,
         timings: Timings { transform_us: 20, endpoint_us: 3000, total_us: 4000 },
     }
+}
+
+pub(crate) fn shadow(seed: u32, arm: &str) -> ShadowRecord {
+    let PredictionRecord { prediction_id, model, release_id, answered_at, candidates, .. } = prediction(seed);
+    let candidates = candidates
+        .into_iter()
+        .map(|one| ShadowCandidate { candidate_id: one.candidate_id, prediction: Some(one.prediction) })
+        .collect();
+    ShadowRecord {
+        prediction_id,
+        model,
+        release_id,
+        arm: arm.to_owned(),
+        endpoint: "e".to_owned(),
+        variant: arm.to_owned(),
+        model_version: "2".to_owned(),
+        answered_at,
+        reason: None,
+        endpoint_us: 3000,
+        candidates,
+    }
+}
+
+fn any_shadow() -> impl Strategy<Value = ShadowRecord> {
+    let candidate = ("[a-z東 ]{1,6}", prop::option::of(finite()))
+        .prop_map(|(name, prediction)| ShadowCandidate { candidate_id: name.parse().unwrap(), prediction });
+    let candidates = prop::collection::vec(candidate, 1..4);
+    (0u32..8, "[ab]?", 0i64..3, prop::option::of(".{0,5}"), 0..=(i64::MAX as u64), candidates).prop_map(
+        |(seed, arm, answered, reason, endpoint_us, candidates)| ShadowRecord {
+            answered_at: at(answered),
+            reason,
+            endpoint_us,
+            candidates,
+            ..shadow(seed, &arm)
+        },
+    )
+}
+
+/// Up to eight records, some of the same id and arm.
+pub(crate) fn shadows() -> impl Strategy<Value = Vec<ShadowRecord>> {
+    prop::collection::vec(any_shadow(), 0..8)
 }
 
 pub(crate) fn outcome(seed: u32) -> OutcomeEvent {

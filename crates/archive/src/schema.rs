@@ -94,6 +94,28 @@ pub const PREDICTIONS: &[Column] = &[
     nullable("upper", Float64, "Upper end of the promise's interval. NULL where the release has none."),
 ];
 
+/// What shadow arms said: one row per shadow arm and candidate, sorted by `prediction_id`, then `arm`, then
+/// `candidate_index`. They were never answered; join them with the predictions by `prediction_id` and `candidate_id`.
+pub const SHADOWS: &[Column] = &[
+    column("prediction_id", Text, "The prediction that this is a shadow of. Its time tells the hour."),
+    column("candidate_id", Text, "The caller's name of the candidate."),
+    column("candidate_index", Int32, "Position of the candidate in the request, from 0."),
+    column("model_name", Text, "The model that was asked. Equals the path's `model`."),
+    column("model_version", Text, "Version of the model behind the shadow's variant."),
+    column("release_id", Text, "The release that was in force (SHA-256 of its document)."),
+    column("arm", Text, "The shadow arm."),
+    column("endpoint", Text, "The SageMaker endpoint that was asked."),
+    column("variant", Text, "The production variant that was asked."),
+    column("answered_at", TimestampUtc, "The function's clock when the shadow had answered, or failed."),
+    nullable("reason", Text, "Reason code, where it has no predictions."),
+    nullable(
+        "prediction",
+        Float64,
+        "What it predicts, in the unit of the spec's prediction. NULL where there is a `reason`.",
+    ),
+    column("endpoint_us", Int64, "Microseconds spent waiting for it (whole request)."),
+];
+
 /// Outcomes: one row per event, sorted by `prediction_id`, then `observed_at`, then `event_digest`.
 pub const OUTCOMES: &[Column] = &[
     column("prediction_id", Text, "The prediction that this is the outcome of. Its time tells the hour."),
@@ -156,6 +178,11 @@ pub fn markdown() -> String {
         .to_owned();
     let tables = [
         ("Predictions", "One row per candidate, sorted by `prediction_id`, `candidate_index`.", PREDICTIONS),
+        (
+            "Shadows",
+            "One row per shadow arm and candidate, sorted by `prediction_id`, `arm`, `candidate_index`. Never answered.",
+            SHADOWS,
+        ),
         ("Outcomes", "One row per event, sorted by `prediction_id`, `observed_at`, `event_digest`.", OUTCOMES),
     ];
     for (title, about, columns) in tables {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use ::features::Plan;
-use domain::{ExperimentPlan, Limits, ModelName};
+use domain::{ArchiveMode, ExperimentPlan, Limits, ModelName, PromisePolicy};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::error::CliError;
@@ -45,6 +45,14 @@ pub(crate) struct ReleasePlan {
     pub(crate) endpoint: String,
     pub(crate) arms: Vec<ArmPlan>,
     pub(crate) experiment: Option<ExperimentPlan>,
+    /// Arms that are asked beside and never answer.
+    #[serde(default)]
+    pub(crate) shadows: Vec<ArmPlan>,
+    /// What is shown to the rider.
+    pub(crate) promise: Option<PromisePolicy>,
+    /// When the record is written.
+    #[serde(default)]
+    pub(crate) archive: ArchiveMode,
     pub(crate) limits: Limits,
 }
 
@@ -117,7 +125,7 @@ impl ModelFolder {
             training: parse(training)?,
             release: parse(release)?,
         };
-        for arm in &folder.release.arms {
+        for arm in folder.release.arms.iter().chain(&folder.release.shadows) {
             if !folder.training.variants.contains_key(&arm.variant) {
                 let detail = format!(
                     "arm `{}` wants variant `{}`, but training.toml has only: {}",
@@ -150,12 +158,39 @@ mod tests {
         assert_eq!(variants["deep"]["target_transform"], "sqrt");
     }
 
+    fn text(name: &str) -> (PathBuf, String) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/pickup-eta").join(name);
+        (PathBuf::from(name), std::fs::read_to_string(path).unwrap())
+    }
+
+    #[test]
+    fn a_release_may_have_a_switchback_a_promise_and_shadows() {
+        let mut release = text("release.toml");
+        release.1 = release.1.replace(
+            "weights = [0.5, 0.5]",
+            "weights = [0.5, 0.5]\nrandomise = { by = \"switchback\", slot_s = 1800, carry_over_s = 300, zone_input = \
+             \"rider_zone\" }\nforced = { qa-1 = \"treatment\" }",
+        );
+        release.1 = format!(
+            "archive = \"after-response\"\n{}\n[[shadows]]\nname = \"challenger\"\nvariant = \"deep\"\n[promise]\ninterval = \
+             0.8\nlate_cost = 3\nearly_cost = 1\ncalibration = [{{ probability = 0.1, residual = -60 }}, {{ probability = 0.9, \
+             residual = 90 }}]\ndamping = {{ dead_band = 30, share = 0.5 }}\n",
+            release.1
+        );
+        let folder = ModelFolder::of(&text("features.toml"), &text("training.toml"), &release).unwrap();
+        let release = crate::releasing::release_of(&folder, &BTreeMap::new(), jiff::Timestamp::UNIX_EPOCH).unwrap();
+        let experiment = release.experiment.unwrap();
+        assert_eq!((experiment.randomise.zone_input(), experiment.forced.len()), (Some("rider_zone"), 1));
+        assert_eq!((release.shadows[0].name.as_str(), release.shadows[0].variant.as_str()), ("challenger", "deep"));
+        assert_eq!((release.promise.unwrap().late_cost, release.archive), (3.0, ArchiveMode::AfterResponse));
+        let mut unknown = text("release.toml");
+        unknown.1 += "\n[[shadows]]\nname = \"challenger\"\nvariant = \"none\"\n";
+        let error = ModelFolder::of(&text("features.toml"), &text("training.toml"), &unknown).err().unwrap();
+        assert!(error.to_string().contains("wants variant `none`"), "{error}");
+    }
+
     #[test]
     fn an_arm_without_a_variant_is_told() {
-        let text = |name: &str| {
-            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/pickup-eta").join(name);
-            (PathBuf::from(name), std::fs::read_to_string(path).unwrap())
-        };
         let mut release = text("release.toml");
         release.1 = release.1.replace("variant = \"deep\"", "variant = \"deeper\"");
         let error = ModelFolder::of(&text("features.toml"), &text("training.toml"), &release).err().unwrap();

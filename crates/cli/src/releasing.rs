@@ -4,7 +4,11 @@ use cloud::object_store::{GetObject, PutCondition, PutObject, PutOutcome};
 use domain::{Arm, FeatureSpecSource, ModelName, Release, ReleaseId, ReleasePointer, lake};
 use jiff::Timestamp;
 
-use crate::{error::CliError, model_folder::ModelFolder, training::ModelVersions};
+use crate::{
+    error::CliError,
+    model_folder::{ArmPlan, ModelFolder},
+    training::ModelVersions,
+};
 
 /// The release of a model's folder, over the models that were trained.
 pub(crate) fn release_of(
@@ -12,16 +16,20 @@ pub(crate) fn release_of(
     versions: &ModelVersions,
     created_at: Timestamp,
 ) -> Result<Release, CliError> {
-    let arms = model.release.arms.iter().map(|arm| Arm {
+    let arm = |arm: &ArmPlan| Arm {
         name: arm.name.clone(),
         endpoint: model.release.endpoint.clone(),
         variant: arm.variant.clone(),
         model_version: versions.get(&arm.variant).cloned().unwrap_or_default(),
-    });
+    };
+    let arms = model.release.arms.iter().map(arm).collect();
     let spec = FeatureSpecSource { hash: model.plan.hash().to_owned(), toml: model.features_toml.clone() };
     let release = Release {
         experiment: model.release.experiment.clone(),
-        ..Release::new(model.name.clone(), created_at, spec, arms.collect(), model.release.limits)
+        shadows: model.release.shadows.iter().map(arm).collect(),
+        promise: model.release.promise.clone(),
+        archive: model.release.archive,
+        ..Release::new(model.name.clone(), created_at, spec, arms, model.release.limits)
     };
     release.validate()?;
     release.check_served()?;

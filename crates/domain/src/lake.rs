@@ -2,10 +2,13 @@
 //!
 //! ```text
 //! landing/predictions/<model>/dt=YYYY-MM-DD/hour=HH/<prediction id>.json   one per request, by the proxy
+//! landing/shadows/<model>/dt=…/hour=…/<prediction id>.<arm digest>.json    one per request and shadow arm, by the proxy
 //! landing/outcomes/dt=…/hour=…/<prediction id>.<event digest>.json         one per event, by the intake
 //! segments/predictions/<model>/dt=…/hour=…/<digest>.parquet                one per archived batch
+//! segments/shadows/<model>/dt=…/hour=…/<digest>.parquet
 //! segments/outcomes/dt=…/hour=…/<digest>.parquet
 //! archive/predictions/model=<model>/dt=…/hour=…/part-00.parquet            one per hour, de-duplicated
+//! archive/shadows/model=<model>/dt=…/hour=…/part-00.parquet
 //! archive/outcomes/dt=…/hour=…/part-00.parquet
 //! quarantine/<landing key>/<offset>.json                                   one per bad line
 //! releases/<model>/<release id>.json  releases/<model>/current.json        immutable; the pointer
@@ -36,6 +39,8 @@ pub const LANDING: &str = "landing/";
 pub enum Table {
     /// Prediction records of one model.
     Predictions(ModelName),
+    /// What shadow arms said to requests to one model.
+    Shadows(ModelName),
     /// Outcome events. They know their prediction, not its model.
     Outcomes,
 }
@@ -53,6 +58,7 @@ impl Table {
     fn plain(&self) -> String {
         match self {
             Self::Predictions(model) => format!("predictions/{model}"),
+            Self::Shadows(model) => format!("shadows/{model}"),
             Self::Outcomes => "outcomes".to_owned(),
         }
     }
@@ -60,6 +66,7 @@ impl Table {
     fn hive(&self) -> String {
         match self {
             Self::Predictions(model) => format!("predictions/model={model}"),
+            Self::Shadows(model) => format!("shadows/model={model}"),
             Self::Outcomes => "outcomes".to_owned(),
         }
     }
@@ -85,6 +92,13 @@ pub fn landing_prediction(model: &ModelName, id: PredictionId) -> String {
     format!("{LANDING}predictions/{model}/{}/{id}.json", hour_path(id.hour()))
 }
 
+/// The landing object of a shadow record. One key per id and arm: a retried request writes the same object.
+pub fn landing_shadow(model: &ModelName, id: PredictionId, arm: &str) -> String {
+    let mut digest = sha256_hex(arm.as_bytes());
+    digest.truncate(16);
+    format!("{LANDING}shadows/{model}/{}/{id}.{digest}.json", hour_path(id.hour()))
+}
+
 /// The landing object of an outcome event. One key per content: an event sent twice is one object.
 pub fn landing_outcome(id: PredictionId, event_digest: &str) -> String {
     format!("{LANDING}outcomes/{}/{id}.{}.json", hour_path(id.hour()), event_digest.get(..16).unwrap_or(event_digest))
@@ -95,13 +109,14 @@ pub fn landing_outcome(id: PredictionId, event_digest: &str) -> String {
 pub fn landing_table(key: &str) -> Result<Table, DomainError> {
     let invalid = || DomainError::InvalidKey {
         key: key.to_owned(),
-        expected: "landing/predictions/<model>/… or landing/outcomes/…",
+        expected: "landing/predictions/<model>/…, landing/shadows/<model>/… or landing/outcomes/…",
     };
     let below = key.strip_prefix(LANDING).ok_or_else(invalid)?;
     match below.split_once('/').ok_or_else(invalid)? {
-        ("predictions", rest) => {
+        (table @ ("predictions" | "shadows"), rest) => {
             let (model, _) = rest.split_once('/').ok_or_else(invalid)?;
-            Ok(Table::Predictions(model.parse().map_err(|_| invalid())?))
+            let model = model.parse().map_err(|_| invalid())?;
+            Ok(if table == "shadows" { Table::Shadows(model) } else { Table::Predictions(model) })
         }
         ("outcomes", _) => Ok(Table::Outcomes),
         _ => Err(invalid()),
@@ -128,6 +143,10 @@ pub fn segment_partition(key: &str) -> Result<Partition, DomainError> {
     match parts.as_slice() {
         ["predictions", model, date, hour, _] => Ok(Partition {
             table: Table::Predictions(model.parse().map_err(|_| invalid())?),
+            hour: parse_hour(date, hour).ok_or_else(invalid)?,
+        }),
+        ["shadows", model, date, hour, _] => Ok(Partition {
+            table: Table::Shadows(model.parse().map_err(|_| invalid())?),
             hour: parse_hour(date, hour).ok_or_else(invalid)?,
         }),
         ["outcomes", date, hour, _] => {
@@ -272,12 +291,16 @@ mod tests {
             "landing/predictions/pickup-eta/dt=2022-02-22/hour=19/017f22e2-79b0-7cc3-98c4-dc0c0c07398f.json"
         );
         assert_eq!(landing_table(&key).unwrap(), Table::Predictions(model()));
+        let shadow = landing_shadow(&model(), id, "an arm / of any name");
+        assert_eq!(landing_table(&shadow).unwrap(), Table::Shadows(model()));
+        assert_ne!(shadow, landing_shadow(&model(), id, "another"));
         assert_eq!(landing_table(&landing_outcome(id, "0123456789abcdefff")).unwrap(), Table::Outcomes);
         for key in [
             "",
             "landing/",
             "landing/predictions/x.json",
             "landing/predictions/../x/y",
+            "landing/shadows/x.json",
             "other/outcomes/x",
             "landing/other/x",
         ] {
@@ -300,7 +323,7 @@ mod tests {
 
     #[test]
     fn segment_and_hour_keys_tell_their_partition() {
-        for table in [Table::Predictions(model()), Table::Outcomes] {
+        for table in [Table::Predictions(model()), Table::Shadows(model()), Table::Outcomes] {
             let partition = Partition { table, hour: "2026-01-31T07".parse().unwrap() };
             let key = segment(&partition, "abc");
             assert!(key.starts_with(&segment_prefix(&partition)));

@@ -16,6 +16,7 @@ mod problem;
 mod record;
 mod release;
 mod request;
+mod shadow;
 mod time;
 
 pub use error::DomainError;
@@ -27,10 +28,11 @@ pub use problem::{Problem, ProblemField};
 pub use record::{ArmAssignment, AssignmentExclusion, CandidateRecord, PredictionRecord, Tier, Timings};
 pub use release::{
     ArchiveMode, Arm, BreakerPolicy, Damping, EndpointCalling, ExperimentPlan, FeatureSpecSource, Limits,
-    MAX_CALL_BYTES, MAX_SERVERLESS_CALL_BYTES, NamespacePart, PromisePolicy, Randomisation, Release, ReleaseId,
-    ReleasePointer, ResidualQuantile, RowFormat,
+    MAX_CALL_BYTES, MAX_SERVERLESS_CALL_BYTES, NamespacePart, Promise, PromisePolicy, Randomisation, Release,
+    ReleaseId, ReleasePointer, ResidualQuantile, RowFormat,
 };
 pub use request::{Candidate, Inputs, PredictionRequest};
+pub use shadow::{ShadowCandidate, ShadowRecord};
 pub use time::{is_archivable, truncate_to_micros};
 
 /// Bytes are kept below Lambda's 6 MB payload limit, with room for the event's envelope.

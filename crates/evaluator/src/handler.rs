@@ -156,6 +156,8 @@ async fn archived_hours<S: ListObjects>(
             match table {
                 Table::Predictions(_) => files.predictions = Some(object.etag),
                 Table::Outcomes => files.outcomes = Some(object.etag),
+                // Not listed above.
+                Table::Shadows(_) => {}
             }
         }
     }

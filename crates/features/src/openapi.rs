@@ -56,6 +56,12 @@ impl Plan {
                 "in": "header",
                 "description": "How long the caller waits, in milliseconds, where the body does not say it.",
                 "schema": {"type": "integer", "minimum": 1, "maximum": u32::MAX},
+            }, {
+                "name": "X-Mannen-Arm",
+                "in": "header",
+                "description": "The arm that is to answer, for tests by hand: the record does not count in the experiment. \
+                    Taken only where the function allows it (`ALLOW_FORCED_ARM`), else 422.",
+                "schema": {"type": "string"},
             }],
             "requestBody": body("PredictionRequest"),
             "responses": responses("The predictions.", 200, "PredictionAnswer", &[

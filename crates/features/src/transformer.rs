@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use domain::{Candidate, Inputs, Release};
 use jiff::Timestamp;
 
-use crate::{FeatureError, FeatureTable, InputTable, Plan, Resources, Scratch};
+use crate::{FeatureError, FeatureTable, InputTable, Plan, Resources, Scratch, spec::Scope};
 
 /// A plan, and buffers that are reused from request to request.
 #[derive(Debug)]
@@ -48,6 +48,12 @@ impl Transformer {
         if plan.hash() != release.spec.hash {
             return Err(format!("the spec's hash is {}, the release says {}", plan.hash(), release.spec.hash));
         }
+        // Under a name that no request can carry, nobody would ever take part in the experiment.
+        if let Some(zone) = release.experiment.as_ref().and_then(|experiment| experiment.randomise.zone_input())
+            && !plan.inputs().iter().any(|input| input.scope == Scope::Request && input.name == zone)
+        {
+            return Err(format!("the experiment's zone_input `{zone}` is no input of the spec with scope `request`"));
+        }
         Ok(Self::new(plan))
     }
 
@@ -79,6 +85,8 @@ impl Transformer {
 
 #[cfg(test)]
 mod tests {
+    use domain::{ExperimentPlan, Randomisation};
+
     use super::*;
     use crate::{LookupKeys, LookupTable, LookupValues};
 
@@ -120,5 +128,14 @@ mod tests {
         assert!(refused(&release("0"), &resources()).contains("the spec's hash is"));
         assert!(refused(&release(&hash), &Resources::default()).contains("drives"));
         assert!(Transformer::of_release(&release(&hash)).is_err());
+        let by_zone = |zone: &str| Release {
+            experiment: Some(ExperimentPlan {
+                randomise: Randomisation::Switchback { slot_s: 60, carry_over_s: 0, zone_input: Some(zone.to_owned()) },
+                ..ExperimentPlan::new("x", vec![1.0])
+            }),
+            ..release(&hash)
+        };
+        assert!(Transformer::of_release_with(&by_zone("zone"), &resources()).is_ok());
+        assert!(refused(&by_zone("zoen"), &resources()).contains("zone_input `zoen`"));
     }
 }

@@ -1,24 +1,37 @@
 //! Which arm of the release answers a request.
 
-use domain::{Arm, ArmAssignment, AssignmentExclusion, ExperimentPlan, Randomisation, Release};
+use domain::{Arm, ArmAssignment, AssignmentExclusion, ExperimentPlan, ProblemField, Randomisation, Release};
 use experiments::assign;
+use serde_json::Value;
 
-use crate::request::ResolvedRequest;
+use crate::request::{ARM_HEADER, ResolvedRequest};
 
-/// The arm that a request is answered by, and how it came to it. Units that take no part in the experiment get the first
+/// The arm that a request is answered by, and how it came to it. Requests that take no part in the experiment get the first
 /// arm and no experiment id.
-pub(crate) fn assigned_arm<'a>(release: &'a Release, resolved: &ResolvedRequest) -> (&'a Arm, ArmAssignment) {
-    let only = || (&release.arms[0], ArmAssignment::only(release.arms[0].name.clone()));
-    let Some(experiment) = &release.experiment else { return only() };
-    if let Some(arm) = forced_arm(release, experiment, resolved) {
+///
+/// # Errors
+/// The request asks for an arm that the release does not have.
+pub(crate) fn assigned_arm<'a>(
+    release: &'a Release,
+    resolved: &ResolvedRequest,
+) -> Result<(&'a Arm, ArmAssignment), ProblemField> {
+    let only = || Ok((&release.arms[0], ArmAssignment::only(release.arms[0].name.clone())));
+    let experiment = release.experiment.as_ref();
+    if let Some(arm) = forced_arm(release, resolved)? {
         let assignment = ArmAssignment {
-            experiment_id: Some(experiment.id.clone()),
+            experiment_id: experiment.map(|experiment| experiment.id.clone()),
             excluded: Some(AssignmentExclusion::Forced),
             ..ArmAssignment::only(arm.name.clone())
         };
-        return (arm, assignment);
+        return Ok((arm, assignment));
     }
-    let slot = Slot::of(experiment, resolved);
+    let Some(experiment) = experiment else { return only() };
+    let slot = match Slot::of(experiment, resolved) {
+        SlotOf::NoSwitchback => None,
+        SlotOf::Slot(slot) => Some(slot),
+        // The experiment cannot place the request, and must not cost its answer: the spec says which inputs are needed.
+        SlotOf::NoZone => return only(),
+    };
     // Without a unit each request is one: its id is as random as any.
     let prediction_id = resolved.prediction_id.to_string();
     let rider = resolved.request.unit_id.as_ref().map_or(prediction_id.as_str(), |unit| unit.as_str());
@@ -32,12 +45,22 @@ pub(crate) fn assigned_arm<'a>(release: &'a Release, resolved: &ResolvedRequest)
         excluded: slot.as_ref().filter(|slot| slot.is_carry_over).map(|_| AssignmentExclusion::CarryOver),
         randomised_unit: slot.map(|slot| slot.unit),
     };
-    (arm, assignment)
+    Ok((arm, assignment))
 }
 
-fn forced_arm<'a>(release: &'a Release, experiment: &ExperimentPlan, resolved: &ResolvedRequest) -> Option<&'a Arm> {
-    let name = experiment.forced.get(resolved.request.unit_id.as_ref()?)?;
-    release.arms.iter().find(|arm| arm.name == *name)
+/// The arm that the request asks for, or that the experiment says for its unit.
+fn forced_arm<'a>(release: &'a Release, resolved: &ResolvedRequest) -> Result<Option<&'a Arm>, ProblemField> {
+    let named = |name: &str| release.arms.iter().find(|arm| arm.name == name);
+    if let Some(name) = &resolved.forced_arm {
+        return named(name).map(Some).ok_or_else(|| {
+            let known: Vec<&str> = release.arms.iter().map(|arm| arm.name.as_str()).collect();
+            let detail = format!("{ARM_HEADER}: there is no arm `{name}`; the release has {}", known.join(", "));
+            ProblemField::new("", "unknown_arm", detail)
+        });
+    }
+    let unit = resolved.request.unit_id.as_ref();
+    let forced = release.experiment.as_ref().zip(unit).and_then(|(experiment, unit)| experiment.forced.get(unit));
+    Ok(forced.and_then(|name| named(name)))
 }
 
 /// A switchback's zone and time slot.
@@ -46,15 +69,43 @@ struct Slot {
     is_carry_over: bool,
 }
 
+enum SlotOf {
+    NoSwitchback,
+    /// The request does not say its zone.
+    NoZone,
+    Slot(Slot),
+}
+
 impl Slot {
-    fn of(experiment: &ExperimentPlan, resolved: &ResolvedRequest) -> Option<Self> {
-        let Randomisation::Switchback { slot_s, carry_over_s, zone_input } = &experiment.randomise else { return None };
+    fn of(experiment: &ExperimentPlan, resolved: &ResolvedRequest) -> SlotOf {
+        let Randomisation::Switchback { slot_s, carry_over_s, zone_input } = &experiment.randomise else {
+            return SlotOf::NoSwitchback;
+        };
         let at_s = resolved.requested_at.as_second();
         let slot_s = i64::from(*slot_s);
         let start_s = at_s.div_euclid(slot_s) * slot_s;
-        let zone = zone_input.as_ref().and_then(|name| resolved.request.inputs.get(name));
-        let zone = zone.map_or_else(String::new, |zone| zone.as_str().map_or_else(|| zone.to_string(), str::to_owned));
-        Some(Self { unit: format!("{zone}|{start_s}"), is_carry_over: at_s - start_s < i64::from(*carry_over_s) })
+        let zone = match zone_input {
+            None => String::new(),
+            Some(name) => match resolved.request.inputs.get(name).and_then(zone_text) {
+                Some(zone) => zone,
+                None => return SlotOf::NoZone,
+            },
+        };
+        let is_carry_over = at_s - start_s < i64::from(*carry_over_s);
+        SlotOf::Slot(Self { unit: format!("{zone}|{start_s}"), is_carry_over })
+    }
+}
+
+/// 7 and 7.0 are one zone. `None` where there is none.
+fn zone_text(zone: &Value) -> Option<String> {
+    match zone {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => {
+            let whole = number.as_f64().filter(|value| value.fract() == 0.0 && value.abs() < 9e15 && !number.is_i64());
+            Some(whole.map_or_else(|| number.to_string(), |value| (value as i64).to_string()))
+        }
+        other => Some(other.to_string()),
     }
 }
 
@@ -86,7 +137,7 @@ mod tests {
         }
     }
 
-    fn request(unit: &str, zone: i64, at_s: i64) -> ResolvedRequest {
+    fn request(unit: &str, zone: impl serde::Serialize, at_s: i64) -> ResolvedRequest {
         let requested_at = jiff::Timestamp::from_second(at_s).unwrap();
         let body = json!({"unit_id": unit, "inputs": {"zone": zone}, "candidates": [{"candidate_id": "a"}]});
         let request: PredictionRequest = serde_json::from_value(body).unwrap();
@@ -96,6 +147,7 @@ mod tests {
             requested_at,
             model: "m".parse().unwrap(),
             deadline_ms: None,
+            forced_arm: None,
             request,
         }
     }
@@ -108,15 +160,35 @@ mod tests {
     fn a_forced_unit_gets_its_arm_and_does_not_count() {
         let forced = BTreeMap::from([("qa".parse().unwrap(), "treatment".to_owned())]);
         let release = release(ExperimentPlan { forced, ..halves() });
-        let (arm, assignment) = assigned_arm(&release, &request("qa", 1, 0));
+        let (arm, assignment) = assigned_arm(&release, &request("qa", 1, 0)).unwrap();
         assert_eq!((arm.name.as_str(), assignment.excluded), ("treatment", Some(AssignmentExclusion::Forced)));
-        assert_eq!(assigned_arm(&release, &request("rider", 1, 0)).1.excluded, None);
+        assert_eq!(assigned_arm(&release, &request("rider", 1, 0)).unwrap().1.excluded, None);
+    }
+
+    #[test]
+    fn a_request_may_ask_for_its_arm_whatever_was_drawn_or_forced() {
+        let forced = BTreeMap::from([("qa".parse().unwrap(), "treatment".to_owned())]);
+        let with = release(ExperimentPlan { forced, coverage: 0.0, ..halves() });
+        let without = Release { experiment: None, ..with.clone() };
+        let ask = |arm: &str| ResolvedRequest { forced_arm: Some(arm.to_owned()), ..request("qa", 1, 0) };
+        for (release, experiment_id) in [(&with, Some("x")), (&without, None)] {
+            for name in ["control", "treatment"] {
+                let asked = ask(name);
+                let (arm, assignment) = assigned_arm(release, &asked).unwrap();
+                assert_eq!((arm.name.as_str(), assignment.arm.as_str()), (name, name));
+                assert_eq!((assignment.experiment_id.as_deref(), assignment.probability), (experiment_id, 1.0));
+                assert_eq!(assignment.excluded, Some(AssignmentExclusion::Forced));
+            }
+            let problem = assigned_arm(release, &ask("other")).unwrap_err();
+            assert_eq!(problem.reason, "unknown_arm");
+            assert!(problem.detail.contains("control, treatment"), "{}", problem.detail);
+        }
     }
 
     #[test]
     fn who_takes_no_part_gets_the_first_arm_without_an_experiment() {
         let release = release(ExperimentPlan { coverage: 0.0, ..halves() });
-        let (arm, assignment) = assigned_arm(&release, &request("rider", 1, 0));
+        let (arm, assignment) = assigned_arm(&release, &request("rider", 1, 0)).unwrap();
         assert_eq!((arm.name.as_str(), assignment), ("control", ArmAssignment::only("control")));
     }
 
@@ -125,7 +197,7 @@ mod tests {
         let randomise =
             Randomisation::Switchback { slot_s: 1800, carry_over_s: 300, zone_input: Some("zone".to_owned()) };
         let release = release(ExperimentPlan { randomise, ..halves() });
-        let assigned = |unit, zone, at_s| assigned_arm(&release, &request(unit, zone, at_s)).1;
+        let assigned = |unit, zone: i64, at_s| assigned_arm(&release, &request(unit, zone, at_s)).unwrap().1;
         let first = assigned("a", 7, 3600);
         assert_eq!(
             (first.randomised_unit.as_deref(), first.excluded),
@@ -136,5 +208,33 @@ mod tests {
         assert_eq!(assigned("b", 8, 5400).randomised_unit.as_deref(), Some("8|5400"));
         let arms: std::collections::BTreeSet<_> = (0..20).map(|slot| assigned("a", 7, slot * 1800).arm).collect();
         assert_eq!(arms.len(), 2);
+    }
+
+    #[test]
+    fn a_request_that_does_not_say_its_zone_takes_no_part() {
+        let switchback = |zone_input: Option<&str>| {
+            let zone_input = zone_input.map(str::to_owned);
+            release(ExperimentPlan {
+                randomise: Randomisation::Switchback { slot_s: 1800, carry_over_s: 0, zone_input },
+                ..halves()
+            })
+        };
+        let by_zone = switchback(Some("zone"));
+        let unit_of = |zone: Value| assigned_arm(&by_zone, &request("a", zone, 3600)).unwrap().1.randomised_unit;
+        let slots: Vec<_> = (0..20).map(|slot| slot * 1800).collect();
+        for at_s in &slots {
+            let (arm, assignment) = assigned_arm(&by_zone, &request("a", Value::Null, *at_s)).unwrap();
+            assert_eq!((arm.name.as_str(), assignment), ("control", ArmAssignment::only("control")));
+        }
+        for (zone, unit) in
+            [(json!(7), "7|3600"), (json!(7.0), "7|3600"), (json!(7.5), "7.5|3600"), (json!("n"), "n|3600")]
+        {
+            assert_eq!(unit_of(zone).as_deref(), Some(unit));
+        }
+        let together = switchback(None);
+        assert_eq!(
+            assigned_arm(&together, &request("a", 7, 3600)).unwrap().1.randomised_unit.as_deref(),
+            Some("|3600")
+        );
     }
 }

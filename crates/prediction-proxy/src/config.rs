@@ -15,6 +15,9 @@ pub struct Config {
     /// `DEFERRED_WORK`: whether work may go on after the answer, as a release with `archive = "after-response"` wants it.
     /// Costs a registration at cold start, so it is off by default; such a release is then served as `before-response`.
     pub deferred_work: bool,
+    /// `ALLOW_FORCED_ARM`: whether a request may ask for its arm by the header `X-Mannen-Arm`, for tests by hand. Off by
+    /// default: callers from outside must not choose what is randomised.
+    pub allow_forced_arm: bool,
 }
 
 impl Config {
@@ -26,6 +29,7 @@ impl Config {
             max_id_skew_s: environment.or("MAX_ID_SKEW_S", 86_400)?,
             release_ttl_s: environment.or("RELEASE_TTL_S", 5)?,
             deferred_work: environment.or("DEFERRED_WORK", false)?,
+            allow_forced_arm: environment.or("ALLOW_FORCED_ARM", false)?,
         })
     }
 }

@@ -7,14 +7,24 @@
 use std::{
     fmt, mem,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use futures::future::{BoxFuture, join_all};
 use lambda_extension::{Extension, LambdaEvent, NextEvent, service_fn};
-use lambda_runtime::{Error, tracing::warn};
-use tokio::sync::{Mutex as AsyncMutex, mpsc};
+use lambda_runtime::{
+    Error,
+    tracing::{info, warn},
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{Mutex as AsyncMutex, mpsc, watch},
+};
 
 type Work = Vec<BoxFuture<'static, ()>>;
+
+/// When the process is stopped, work gets this much time to end: Lambda leaves two seconds between SIGTERM and SIGKILL.
+const STOP_PATIENCE: Duration = Duration::from_millis(1_800);
 
 /// The deferred work of one invocation. Dropping it hands the work over, also where the handler panics: the extension
 /// waits for exactly one hand-over per invocation.
@@ -24,6 +34,13 @@ pub struct Deferred {
 }
 
 impl Deferred {
+    /// The two ends: one makes a [`Deferred`] per invocation, the other does what they hand over.
+    pub fn channel() -> (DeferredSource, DeferredRunner) {
+        let (handed_over, waiting) = mpsc::unbounded_channel();
+        let pending = watch::Sender::new(0);
+        (DeferredSource { handed_over, pending: pending.clone() }, DeferredRunner { waiting, pending })
+    }
+
     /// Adds work.
     pub fn push(&self, work: BoxFuture<'static, ()>) {
         self.work.lock().unwrap_or_else(PoisonError::into_inner).push(work);
@@ -45,34 +62,35 @@ impl fmt::Debug for Deferred {
     }
 }
 
-/// The two ends: one makes a [`Deferred`] per invocation, the other does what they hand over.
-pub(crate) fn channel() -> (DeferredSource, DeferredRunner) {
-    let (handed_over, waiting) = mpsc::unbounded_channel();
-    (DeferredSource { handed_over }, DeferredRunner { waiting })
-}
-
 /// Makes the deferred work of invocations.
-#[derive(Clone)]
-pub(crate) struct DeferredSource {
+#[derive(Debug, Clone)]
+pub struct DeferredSource {
     handed_over: mpsc::UnboundedSender<Work>,
+    /// Invocations whose work is not done.
+    pending: watch::Sender<usize>,
 }
 
 impl DeferredSource {
-    pub(crate) fn begin(&self) -> Deferred {
+    /// The deferred work of an invocation that begins.
+    pub fn begin(&self) -> Deferred {
+        self.pending.send_modify(|pending| *pending += 1);
         Deferred { work: Mutex::default(), handed_over: self.handed_over.clone() }
     }
 }
 
 /// Does the work.
-pub(crate) struct DeferredRunner {
+#[derive(Debug)]
+pub struct DeferredRunner {
     waiting: mpsc::UnboundedReceiver<Work>,
+    pending: watch::Sender<usize>,
 }
 
 impl DeferredRunner {
     /// Waits for one invocation's work and does it, all at once.
-    async fn run_one(&mut self) {
+    pub async fn run_one(&mut self) {
         if let Some(work) = self.waiting.recv().await {
             join_all(work).await;
+            self.pending.send_modify(|pending| *pending -= 1);
         }
     }
 
@@ -82,6 +100,8 @@ impl DeferredRunner {
     /// # Errors
     /// The Extensions API does not answer, or refuses.
     pub(crate) async fn register(self) -> Result<(), Error> {
+        let mut stopped = signal(SignalKind::terminate())?;
+        let mut pending = self.pending.subscribe();
         let runner = Arc::new(AsyncMutex::new(self));
         let events = service_fn(move |event: LambdaEvent| {
             let is_invoke = matches!(event.next, NextEvent::Invoke(_));
@@ -100,6 +120,17 @@ impl DeferredRunner {
                 warn!(%error, "the extension for deferred work ended");
             }
         });
+        // Lambda stops a process only between invocations, when no work is left; a cloud that is shut down may not wait. Having
+        // an extension is what makes Lambda send the signal at all.
+        tokio::spawn(async move {
+            stopped.recv().await;
+            info!(pending = *pending.borrow(), "asked to stop");
+            let done = pending.wait_for(|pending| *pending == 0);
+            if tokio::time::timeout(STOP_PATIENCE, done).await.is_err() {
+                warn!("the process was stopped before its deferred work was done");
+            }
+            std::process::exit(0);
+        });
         Ok(())
     }
 }
@@ -112,7 +143,7 @@ mod tests {
 
     #[tokio::test]
     async fn work_is_done_once_and_a_panic_still_hands_over() {
-        let (source, mut runner) = channel();
+        let (source, mut runner) = Deferred::channel();
         let done = Arc::new(AtomicU32::new(0));
         let count = |deferred: &Deferred| {
             let done = Arc::clone(&done);
@@ -123,8 +154,10 @@ mod tests {
         count(&deferred);
         assert_eq!(done.load(Ordering::Relaxed), 0);
         drop(deferred);
+        assert_eq!(*runner.pending.borrow(), 1, "what a stopped process waits for");
         runner.run_one().await;
         assert_eq!(done.load(Ordering::Relaxed), 2);
+        assert_eq!(*runner.pending.borrow(), 0);
 
         let deferred = source.begin();
         count(&deferred);

@@ -1,4 +1,7 @@
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use cloud::{
     endpoint::InvokeEndpoint,
@@ -7,7 +10,8 @@ use cloud::{
     release_cache::{ActiveRelease, ReleaseCache},
 };
 use domain::{
-    ArchiveMode, Arm, ArmAssignment, CandidateRecord, PredictionRecord, Problem, Tier, Timings, truncate_to_micros,
+    ArchiveMode, Arm, ArmAssignment, CandidateRecord, PredictionRecord, Problem, Promise, Tier, Timings,
+    truncate_to_micros,
 };
 use features::Transformer;
 use jiff::Timestamp;
@@ -20,6 +24,7 @@ use crate::{
     metrics, openapi,
     record_archive::{Archived, archive, archive_late, settle},
     request::{PredictionAnswer, ResolvedRequest},
+    shadows::{ShadowQuestion, Shadows},
 };
 
 /// Kept back from the invocation's own deadline, for the response's way out.
@@ -37,9 +42,9 @@ pub struct Proxy<S, E> {
     /// The releases in force, read from the lake. Records are put into the same store.
     pub releases: ReleaseCache<S, Transformer>,
     /// The endpoints.
-    pub endpoint: E,
+    pub endpoint: Arc<E>,
     /// What is known of them.
-    pub health: EndpointHealth,
+    pub health: Arc<EndpointHealth>,
     /// The environment.
     pub config: Config,
 }
@@ -81,7 +86,7 @@ impl Invocation {
 pub async fn answer<S, E>(proxy: &Proxy<S, E>, event: &HttpEvent, invocation: &Invocation) -> HttpAnswer
 where
     S: GetObject + PutObject + Clone + 'static,
-    E: InvokeEndpoint,
+    E: InvokeEndpoint + 'static,
 {
     if openapi::is_asked_for(event) {
         return openapi::answer(&proxy.releases, &proxy.config, event).await;
@@ -105,7 +110,7 @@ async fn predict<S, E>(
 ) -> Result<PredictionAnswer, ProxyError>
 where
     S: GetObject + PutObject + Clone + 'static,
-    E: InvokeEndpoint,
+    E: InvokeEndpoint + 'static,
 {
     let resolved = ResolvedRequest::read(event, &proxy.config, invocation.now, invocation.random)?;
     // A release that is known already must not cost the deadline where S3 hangs.
@@ -143,15 +148,24 @@ where
         Duration::from_millis(u64::from(resolved.deadline_ms.unwrap_or(active.release.limits.default_deadline_ms)));
     let invocation_ends = invocation.ends.checked_sub(INVOCATION_RESERVE).unwrap_or(invocation.began);
     let answer_by = (invocation.began + budget).min(invocation_ends);
-    let (arm, assignment) = assigned_arm(&active.release, &resolved);
+    let (arm, assignment) =
+        assigned_arm(&active.release, &resolved).map_err(|problem| ProxyError::Fields(vec![problem]))?;
     let mut record = unanswered_record(&resolved, &active, arm, assignment, candidates);
     let endpoint_began = Instant::now();
     let whole = answer_by.saturating_duration_since(invocation.began);
     let endpoint_by = answer_by.checked_sub(archive_share(whole)).unwrap_or(answer_by);
+    let rows = Arc::new(rows);
+    let shadows = (!active.release.shadows.is_empty()).then(|| {
+        let (active, rows) = (Arc::clone(&active), Arc::clone(&rows));
+        let Invocation { began, now, seed, .. } = *invocation;
+        let ends = invocation_ends;
+        Shadows::begin(proxy, &record, ShadowQuestion { active, rows, seed, endpoint_by, ends, began, now })
+    });
     let question = Question::new(record.prediction_id, &rows, &active.release.calling, invocation.seed);
     let arms = (arm, active.release.second.as_ref());
-    let asked = ask_tiers(&proxy.endpoint, &proxy.health, arms, &question, endpoint_by).await;
+    let asked = ask_tiers(&*proxy.endpoint, &proxy.health, arms, &question, endpoint_by).await;
     asked.tell(&mut record, |prediction| active.prepared.plan().bounded(prediction));
+    promise(&active, &mut record);
     record.timings =
         Timings { transform_us, endpoint_us: micros_since(endpoint_began), total_us: micros_since(invocation.began) };
     record.answered_at = truncate_to_micros(invocation.now + invocation.began.elapsed());
@@ -178,6 +192,9 @@ where
             record
         }
     };
+    if let Some(shadows) = shadows {
+        shadows.leave(invocation.deferred.as_ref());
+    }
     info!(
         prediction_id = %record.prediction_id,
         candidates = record.candidates.len(),
@@ -223,6 +240,19 @@ fn unanswered_record(
         inputs: resolved.request.inputs.clone(),
         candidates,
         timings: Timings::default(),
+    }
+}
+
+/// What is shown and the interval, where the release has a promise. Whichever tier answered: a rider is always shown
+/// something, and the calibrated margins are the best that is known; the figures by tier say how well they hold.
+fn promise(active: &ActiveRelease<Transformer>, record: &mut PredictionRecord) {
+    let Some(policy) = &active.release.promise else { return };
+    let plan = active.prepared.plan();
+    for candidate in &mut record.candidates {
+        let prediction = candidate.prediction;
+        let bounded = |value: f64| plan.bounded(value).unwrap_or(prediction);
+        let Promise { lower, upper, shown } = policy.promise(prediction, candidate.last_shown, bounded);
+        (candidate.lower, candidate.upper, candidate.shown) = (Some(lower), Some(upper), Some(shown));
     }
 }
 

@@ -19,6 +19,7 @@ mod record_archive;
 mod request;
 #[cfg(test)]
 mod samples;
+mod shadows;
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,8 +27,7 @@ use cloud::{
     aws, config::Environment, http::HttpEvent, release_cache::ReleaseCache, s3::S3Bucket, sagemaker::SageMakerRuntime,
 };
 pub use config::Config;
-pub use deferred::Deferred;
-use deferred::DeferredSource;
+pub use deferred::{Deferred, DeferredRunner, DeferredSource};
 pub use endpoints::EndpointHealth;
 pub use error::ProxyError;
 use features::Transformer;
@@ -46,7 +46,7 @@ pub async fn run() -> Result<(), Error> {
     let lake = S3Bucket::new(aws_sdk_s3::Client::new(&aws), &config.lake_bucket);
     let ttl = Duration::from_secs(config.release_ttl_s);
     let deferred = if config.deferred_work {
-        let (source, runner) = deferred::channel();
+        let (source, runner) = Deferred::channel();
         runner.register().await?;
         Some(source)
     } else {
@@ -54,8 +54,8 @@ pub async fn run() -> Result<(), Error> {
     };
     let proxy = Arc::new(Proxy {
         releases: ReleaseCache::new(lake, ttl, Transformer::of_release),
-        endpoint: SageMakerRuntime::new(&aws),
-        health: EndpointHealth::default(),
+        endpoint: Arc::new(SageMakerRuntime::new(&aws)),
+        health: Arc::default(),
         config,
     });
     lambda_runtime::run(service_fn(move |event: LambdaEvent<HttpEvent>| {

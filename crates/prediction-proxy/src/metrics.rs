@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use domain::{PredictionRecord, Tier};
+use domain::{ModelName, PredictionRecord, ShadowRecord, Tier};
 use jiff::Timestamp;
 
 const NAMESPACE: &str = "Mannen/Proxy";
@@ -47,6 +47,37 @@ pub(crate) fn of_record(record: &PredictionRecord, only_in_log: bool, now: Times
     line
 }
 
+/// The metrics of one shadow arm that was asked: by model and shadow.
+pub(crate) fn of_shadow(record: &ShadowRecord, only_in_log: bool, now: Timestamp) -> String {
+    let mut line = String::with_capacity(512);
+    let metrics = [
+        ("shadow_requests", "Count"),
+        ("shadow_failures", "Count"),
+        ("shadow_archive_failures", "Count"),
+        ("shadow_endpoint_us", "Microseconds"),
+    ];
+    begin(&mut line, now, r#"["model","shadow"]"#, &metrics);
+    _ = write!(
+        line,
+        r#""model":"{}","shadow":{},"prediction_id":"{}","shadow_requests":1,"shadow_failures":{},"shadow_archive_failures":{},"shadow_endpoint_us":{}}}"#,
+        record.model,
+        text(&record.arm),
+        record.prediction_id,
+        u8::from(record.reason.is_some()),
+        u8::from(only_in_log),
+        record.endpoint_us,
+    );
+    line
+}
+
+/// The metric of shadow arms that were given up since the answer left.
+pub(crate) fn of_dropped_shadows(model: &ModelName, count: usize, now: Timestamp) -> String {
+    let mut line = String::with_capacity(256);
+    begin(&mut line, now, r#"["model"]"#, &[("shadows_dropped", "Count")]);
+    _ = write!(line, r#""model":"{model}","shadows_dropped":{count}}}"#);
+    line
+}
+
 /// The metric of a request that got no prediction, by reason code.
 pub(crate) fn of_refusal(reason: &str, now: Timestamp) -> String {
     let mut line = String::with_capacity(256);
@@ -80,7 +111,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::samples::record;
+    use crate::samples::{record, shadow_record};
 
     fn fallback_record() -> PredictionRecord {
         PredictionRecord {
@@ -110,6 +141,10 @@ mod tests {
         assert_eq!(value["_aws"]["Timestamp"], 5_000);
         assert_eq!((&value["fallbacks"], &value["archive_failures"]), (&1.into(), &1.into()));
         assert_eq!((&value["overhead_us"], &value["arm"]), (&500.into(), &"a \"quoted\" arm".into()));
+        let shadow = ShadowRecord { reason: Some("endpoint_timeout".to_owned()), ..shadow_record() };
+        let value = checked(&of_shadow(&shadow, false, Timestamp::UNIX_EPOCH));
+        assert_eq!((&value["shadow"], &value["shadow_failures"]), (&"challenger".into(), &1.into()));
+        assert_eq!(checked(&of_dropped_shadows(&shadow.model, 2, Timestamp::UNIX_EPOCH))["shadows_dropped"], 2);
         assert_eq!(checked(&of_refusal("invalid_json", Timestamp::UNIX_EPOCH))["refusals"], 1);
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cloud::object_store::{GetObject, GetOutcome, Object, PutCondition, PutObject, PutOutcome, StoreError};
-use domain::{PredictionId, PredictionRecord, lake};
+use domain::{PredictionId, PredictionRecord, ShadowRecord, lake};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use lambda_runtime::tracing::{error, warn};
@@ -73,6 +73,19 @@ pub(crate) fn settle(record: &PredictionRecord, lost: Option<&str>, now: Timesta
         error!(reason, record = line, "the record could not be archived; this line is its only copy");
     }
     println!("{}", metrics::of_record(record, lost.is_some(), now));
+}
+
+/// Puts a shadow's record; returns whether the lake has it. The same request again writes the same object anew; the archive keeps the
+/// earlier one. What the store does not take goes to the log.
+pub(crate) async fn archive_shadow<S: GetObject + PutObject>(store: &S, record: &ShadowRecord, time: Duration) -> bool {
+    let key = lake::landing_shadow(&record.model, record.prediction_id, &record.arm);
+    let mut line = serde_json::to_vec(record).unwrap_or_default();
+    line.push(b'\n');
+    let put = put_within(store, &key, Bytes::from(line), PutCondition::Always, record.prediction_id, time);
+    let Err(reason) = put.await else { return true };
+    let line = serde_json::to_string(record).unwrap_or_default();
+    error!(reason, shadow = line, "the shadow could not be archived; this line is its only copy");
+    false
 }
 
 /// Puts `line`, again where the store is unavailable or hangs, until `time` is over: the object that was there before, or

@@ -14,6 +14,9 @@ const MAX_ID_DIFFERENCE_S: i64 = 60;
 /// The header that says how long the caller waits, in milliseconds. The body's `deadline_ms` wins.
 const DEADLINE_HEADER: &str = "x-deadline-ms";
 
+/// The header by which a tester asks for an arm, where the function allows it.
+pub(crate) const ARM_HEADER: &str = "x-mannen-arm";
+
 /// A request with its defaults filled in.
 #[derive(Debug)]
 pub(crate) struct ResolvedRequest {
@@ -24,6 +27,8 @@ pub(crate) struct ResolvedRequest {
     pub(crate) requested_at: Timestamp,
     pub(crate) model: ModelName,
     pub(crate) deadline_ms: Option<u32>,
+    /// The arm that the caller asks for.
+    pub(crate) forced_arm: Option<String>,
 }
 
 impl ResolvedRequest {
@@ -61,6 +66,13 @@ impl ResolvedRequest {
             let detail = format!("the header {DEADLINE_HEADER} must be a whole number of milliseconds, at least 1");
             problems.push(ProblemField::new("", "invalid_deadline", detail));
         }
+        let forced_arm = event.header(ARM_HEADER).map(str::to_owned);
+        // Ignored, it would let a tester take one arm for another.
+        if forced_arm.is_some() && !config.allow_forced_arm {
+            let detail =
+                format!("the header {ARM_HEADER} is not taken here; the function's ALLOW_FORCED_ARM is not `true`");
+            problems.push(ProblemField::new("", "forced_arm_not_allowed", detail));
+        }
         if request.deadline_ms == Some(0) {
             let detail = "deadline_ms must be at least 1".to_owned();
             problems.push(ProblemField::new("/deadline_ms", "invalid_deadline", detail));
@@ -74,6 +86,7 @@ impl ResolvedRequest {
             requested_at,
             model: request.model.clone().unwrap_or_else(|| config.default_model.clone()),
             deadline_ms: request.deadline_ms.or(header.and_then(Result::ok)),
+            forced_arm,
             request,
         })
     }
@@ -112,6 +125,15 @@ pub struct PredictionOfCandidate {
     pub candidate_id: CandidateId,
     /// The prediction.
     pub value: f64,
+    /// What to show to the rider, where the release has a promise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown: Option<f64>,
+    /// The lower end of the interval, where the release has a promise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lower: Option<f64>,
+    /// The upper end of the interval, where the release has a promise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upper: Option<f64>,
 }
 
 impl PredictionAnswer {
@@ -132,6 +154,9 @@ impl PredictionAnswer {
                 .map(|candidate| PredictionOfCandidate {
                     candidate_id: candidate.candidate_id.clone(),
                     value: candidate.prediction,
+                    shown: candidate.shown,
+                    lower: candidate.lower,
+                    upper: candidate.upper,
                 })
                 .collect(),
             timings: record.timings,

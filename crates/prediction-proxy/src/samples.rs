@@ -1,6 +1,9 @@
 //! A record to test with.
 
-use domain::{ArmAssignment, CandidateRecord, Inputs, PredictionId, PredictionRecord, Tier, Timings};
+use domain::{
+    ArmAssignment, CandidateRecord, Inputs, PredictionId, PredictionRecord, ShadowCandidate, ShadowRecord, Tier,
+    Timings,
+};
 
 /// One candidate, answered by its endpoint.
 pub(crate) fn record() -> PredictionRecord {
@@ -33,5 +36,26 @@ pub(crate) fn record() -> PredictionRecord {
             upper: None,
         }],
         timings: Timings::default(),
+    }
+}
+
+/// What a shadow arm said to [`record`].
+pub(crate) fn shadow_record() -> ShadowRecord {
+    let PredictionRecord { prediction_id, model, release_id, answered_at, candidates, .. } = record();
+    ShadowRecord {
+        prediction_id,
+        model,
+        release_id,
+        arm: "challenger".to_owned(),
+        endpoint: String::new(),
+        variant: String::new(),
+        model_version: String::new(),
+        answered_at,
+        reason: None,
+        endpoint_us: 10,
+        candidates: candidates
+            .into_iter()
+            .map(|one| ShadowCandidate { candidate_id: one.candidate_id, prediction: Some(1.25) })
+            .collect(),
     }
 }

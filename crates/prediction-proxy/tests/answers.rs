@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -15,11 +16,12 @@ use cloud::{
     release_cache::ReleaseCache,
 };
 use domain::{
-    Arm, ExperimentPlan, FeatureSpecSource, Limits, PredictionRecord, Problem, Release, ReleasePointer, Tier, lake,
+    Arm, AssignmentExclusion, Damping, ExperimentPlan, FeatureSpecSource, Limits, PredictionRecord, Problem,
+    PromisePolicy, Release, ReleasePointer, ResidualQuantile, ShadowRecord, Tier, lake,
 };
 use features::{Plan, Transformer};
 use jiff::Timestamp;
-use prediction_proxy::{Config, EndpointHealth, Invocation, PredictionAnswer, Proxy, answer};
+use prediction_proxy::{Config, Deferred, EndpointHealth, Invocation, PredictionAnswer, Proxy, answer};
 use serde_json::{Value, json};
 
 const SPEC: &str = include_str!("../../../models/pickup-eta/features.toml");
@@ -32,6 +34,8 @@ enum Behaviour {
     Hangs,
     Says(&'static str),
     AnotherVariant,
+    /// The variants whose name begins so answer when told to; the others are healthy.
+    Waits(&'static str, tokio::sync::watch::Receiver<bool>),
 }
 
 struct Endpoint {
@@ -50,6 +54,12 @@ impl InvokeEndpoint for Endpoint {
         let healthy = (0..rows).map(|row| (100 + row).to_string()).collect::<Vec<_>>().join("\n");
         match &self.behaviour {
             Behaviour::Healthy => answer(&invocation.variant, healthy),
+            Behaviour::Waits(variant, told) => {
+                if invocation.variant.starts_with(variant) {
+                    _ = told.clone().wait_for(|told| *told).await;
+                }
+                answer(&invocation.variant, healthy)
+            }
             Behaviour::AnotherVariant => answer("other", healthy),
             Behaviour::Says(body) => answer(&invocation.variant, (*body).to_owned()),
             Behaviour::Fails(kind) => Err(InvokeError { kind: *kind, detail: "as told".to_owned() }),
@@ -92,6 +102,11 @@ impl PutObject for Lake {
 }
 
 async fn publish(lake: &Lake) {
+    publish_changed(lake, |_| {}).await;
+}
+
+/// The first release that is published stays in force.
+async fn publish_changed(lake: &Lake, change: impl FnOnce(&mut Release)) {
     let arm = |name: &str| Arm {
         name: name.to_owned(),
         endpoint: "pickup-eta".to_owned(),
@@ -99,7 +114,7 @@ async fn publish(lake: &Lake) {
         model_version: format!("{name}-1"),
     };
     let hash = Plan::compile("features.toml", SPEC).unwrap().hash().to_owned();
-    let release = Release {
+    let mut release = Release {
         experiment: Some(ExperimentPlan::new("test", vec![0.5, 0.5])),
         ..Release::new(
             "pickup-eta".parse().unwrap(),
@@ -109,13 +124,15 @@ async fn publish(lake: &Lake) {
             Limits { max_candidates: 20, default_deadline_ms: 400 },
         )
     };
+    change(&mut release);
     let id = release.id().unwrap();
     let pointer = ReleasePointer { release_id: id.clone(), previous: None, moved_at: release.created_at };
     let put = async |key: String, bytes: Vec<u8>| {
         lake.store.put_object(&key, bytes.into(), PutCondition::Always).await.unwrap()
     };
     put(lake::release(&release.model, &id), release.to_bytes()).await;
-    put(lake::release_pointer(&release.model), serde_json::to_vec(&pointer).unwrap()).await;
+    let (key, pointer) = (lake::release_pointer(&release.model), serde_json::to_vec(&pointer).unwrap());
+    lake.store.put_object(&key, pointer.into(), PutCondition::IfAbsent).await.unwrap();
 }
 
 async fn proxy(behaviour: Behaviour) -> Proxy<Lake, Endpoint> {
@@ -126,14 +143,15 @@ async fn proxy_over(behaviour: Behaviour, lake: Lake) -> Proxy<Lake, Endpoint> {
     publish(&lake).await;
     Proxy {
         releases: ReleaseCache::new(lake, Duration::from_secs(5), Transformer::of_release),
-        endpoint: Endpoint { behaviour, calls: Mutex::default() },
-        health: EndpointHealth::default(),
+        endpoint: Arc::new(Endpoint { behaviour, calls: Mutex::default() }),
+        health: Arc::new(EndpointHealth::default()),
         config: Config {
             lake_bucket: "lake".to_owned(),
             default_model: "pickup-eta".parse().unwrap(),
             max_id_skew_s: 0,
             release_ttl_s: 5,
             deferred_work: false,
+            allow_forced_arm: false,
         },
     }
 }
@@ -175,7 +193,13 @@ fn values(answer: &PredictionAnswer) -> Vec<f64> {
 
 fn records(proxy: &Proxy<Lake, Endpoint>) -> Vec<PredictionRecord> {
     let contents = proxy.releases.store().store.contents();
-    let landed = contents.iter().filter(|(key, _)| key.starts_with(lake::LANDING));
+    let landed = contents.iter().filter(|(key, _)| key.starts_with("landing/predictions/"));
+    landed.map(|(_, bytes)| serde_json::from_slice(bytes).unwrap()).collect()
+}
+
+fn shadow_records(proxy: &Proxy<Lake, Endpoint>) -> Vec<ShadowRecord> {
+    let contents = proxy.releases.store().store.contents();
+    let landed = contents.iter().filter(|(key, _)| key.starts_with("landing/shadows/"));
     landed.map(|(_, bytes)| serde_json::from_slice(bytes).unwrap()).collect()
 }
 
@@ -241,6 +265,140 @@ async fn a_deadline_beyond_the_invocations_own_leaves_time_for_the_endpoint() {
 async fn answers_are_kept_within_the_predictions_bounds() {
     let proxy = proxy(Behaviour::Says("-5\n9999\n300\n")).await;
     assert_eq!(values(&prediction(&ask(&proxy, &body()).await)), [0.0, 7200.0, 300.0]);
+}
+
+#[tokio::test]
+async fn a_promise_is_answered_beside_the_prediction_and_recorded() {
+    let lake = Lake::default();
+    let promise = PromisePolicy {
+        calibration: [(0.1, -60.0), (0.75, 30.0), (0.9, 90.0)]
+            .map(|(probability, residual)| ResidualQuantile { probability, residual })
+            .to_vec(),
+        interval: 0.8,
+        late_cost: 3.0,
+        early_cost: 1.0,
+        damping: Some(Damping { dead_band: 20.0, share: 0.5 }),
+    };
+    publish_changed(&lake, |release| release.promise = Some(promise)).await;
+    let proxy = proxy_over(Behaviour::Says("300\n300\n7190\n"), lake).await;
+    let mut body = body();
+    for (candidate, last_shown) in [(0, json!(320.0)), (1, json!(430.0)), (2, Value::Null)] {
+        body["candidates"][candidate]["last_shown"] = last_shown;
+    }
+    body["ride_id"] = json!("ride-9");
+    let answer = prediction(&ask(&proxy, &body).await);
+    let shown: Vec<_> = answer.predictions.iter().map(|one| (one.value, one.shown, one.lower, one.upper)).collect();
+    let some = |shown, lower, upper| (Some(shown), Some(lower), Some(upper));
+    let expected = [
+        // 330 would be best; 320 was shown and is near enough, 430 comes half the way, and none may pass the bounds.
+        (300.0, some(320.0, 240.0, 390.0)),
+        (300.0, some(380.0, 240.0, 390.0)),
+        (7190.0, some(7200.0, 7130.0, 7200.0)),
+    ];
+    assert_eq!(shown, expected.map(|(value, (shown, lower, upper))| (value, shown, lower, upper)));
+    let record = &records(&proxy)[0];
+    assert_eq!(record.ride_id.as_ref().map(domain::RideId::as_str), Some("ride-9"));
+    let recorded: Vec<_> =
+        record.candidates.iter().map(|one| (one.prediction, one.shown, one.lower, one.upper)).collect();
+    assert_eq!(recorded, shown);
+    assert_eq!(record.candidates[1].last_shown, Some(430.0));
+}
+
+async fn publish_shadows(lake: &Lake, variants: &[&str]) {
+    publish_changed(lake, |release| {
+        release.shadows = variants
+            .iter()
+            .map(|variant| Arm {
+                name: format!("shadow {variant}"),
+                variant: (*variant).to_owned(),
+                ..release.arms[0].clone()
+            })
+            .collect();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn shadows_are_recorded_beside_the_record_and_never_answered() {
+    let lake = Lake::default();
+    publish_shadows(&lake, &["slow", "slower"]).await;
+    let (tell, told) = tokio::sync::watch::channel(false);
+    let mut proxy = proxy_over(Behaviour::Waits("slow", told.clone()), lake).await;
+    proxy.config.deferred_work = true;
+
+    // The answer and the record are there while both shadows still think.
+    let (source, mut work) = Deferred::channel();
+    let mut invocation = invocation();
+    invocation.deferred = Some(source.begin());
+    let first = prediction(&answer(&proxy, &raw(&body().to_string()), &invocation).await);
+    assert_eq!((first.tier, values(&first)), (Tier::Endpoint, vec![100.0, 101.0, 102.0]));
+    assert_eq!(records(&proxy).len(), 1);
+    assert!(shadow_records(&proxy).is_empty());
+
+    // They go on after the answer, and land as records of their own.
+    drop(invocation);
+    tell.send_replace(true);
+    work.run_one().await;
+    let shadows = shadow_records(&proxy);
+    let arms: BTreeSet<_> = shadows.iter().map(|shadow| shadow.arm.as_str()).collect();
+    assert_eq!(arms, BTreeSet::from(["shadow slow", "shadow slower"]));
+    for shadow in &shadows {
+        assert_eq!((shadow.prediction_id, shadow.reason.as_deref()), (first.prediction_id, None));
+        let predicted: Vec<_> = shadow.candidates.iter().map(|one| one.prediction).collect();
+        assert_eq!(predicted, [Some(100.0), Some(101.0), Some(102.0)]);
+    }
+    assert_eq!(records(&proxy).len(), 1, "one record, whatever the shadows said");
+    let asked: Vec<_> = proxy.endpoint.calls.lock().unwrap().iter().map(|call| call.inference_id.clone()).collect();
+    assert_eq!(asked, vec![first.prediction_id.to_string(); 3]);
+}
+
+#[tokio::test]
+async fn without_deferred_work_a_shadow_that_still_thinks_is_given_up() {
+    let lake = Lake::default();
+    publish_shadows(&lake, &["never"]).await;
+    let (_tell, told) = tokio::sync::watch::channel(false);
+    let proxy = proxy_over(Behaviour::Waits("never", told), lake).await;
+    assert_eq!(prediction(&ask(&proxy, &body()).await).tier, Tier::Endpoint);
+    assert_eq!((records(&proxy).len(), shadow_records(&proxy).len()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_shadow_that_fails_is_recorded_with_its_reason() {
+    let lake = Lake::default();
+    publish_shadows(&lake, &["broken"]).await;
+    let proxy = proxy_over(Behaviour::Fails(InvokeErrorKind::Model), lake).await;
+    let (source, mut work) = Deferred::channel();
+    let mut invocation = invocation();
+    invocation.deferred = Some(source.begin());
+    assert_eq!(prediction(&answer(&proxy, &raw(&body().to_string()), &invocation).await).tier, Tier::Fallback);
+    drop(invocation);
+    work.run_one().await;
+    let shadows = shadow_records(&proxy);
+    assert_eq!(shadows[0].reason.as_deref(), Some("endpoint_model_error"));
+    assert!(shadows[0].candidates.iter().all(|one| one.prediction.is_none()) && shadows[0].candidates.len() == 3);
+}
+
+#[tokio::test]
+async fn an_arm_may_be_asked_for_only_where_the_function_allows_it() {
+    let mut proxy = proxy(Behaviour::Healthy).await;
+    let ask = async |proxy: &Proxy<Lake, Endpoint>, arm: &str| {
+        let mut event = raw(&body().to_string());
+        event.headers.insert("x-mannen-arm".to_owned(), arm.to_owned());
+        answer(proxy, &event, &invocation()).await
+    };
+    let reason = |answer: &HttpAnswer| serde_json::from_str::<Problem>(&answer.body).unwrap().reason;
+    let refused = ask(&proxy, "treatment").await;
+    assert_eq!((refused.status_code, reason(&refused).as_str()), (422, "forced_arm_not_allowed"));
+    proxy.config.allow_forced_arm = true;
+    let unknown = ask(&proxy, "other").await;
+    assert_eq!((unknown.status_code, reason(&unknown).as_str()), (422, "unknown_arm"));
+    assert!(records(&proxy).is_empty());
+    for arm in ["control", "treatment"] {
+        assert_eq!(prediction(&ask(&proxy, arm).await).arm, arm);
+        let contents = records(&proxy);
+        let assignment = &contents.last().unwrap().assignment;
+        assert_eq!((assignment.excluded, assignment.probability), (Some(AssignmentExclusion::Forced), 1.0));
+    }
 }
 
 #[tokio::test]

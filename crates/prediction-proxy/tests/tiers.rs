@@ -21,7 +21,7 @@ use domain::{
 };
 use features::{Plan, Transformer};
 use jiff::Timestamp;
-use prediction_proxy::{Config, EndpointHealth, Invocation, PredictionAnswer, Proxy, answer};
+use prediction_proxy::{Config, Invocation, PredictionAnswer, Proxy, answer};
 use serde_json::{Value, json};
 
 const SPEC: &str = include_str!("../../../models/pickup-eta/features.toml");
@@ -179,14 +179,15 @@ async fn proxy(calling: EndpointCalling, landing_takes: Duration) -> Served {
     }
     Proxy {
         releases: ReleaseCache::new(lake, Duration::from_mins(1), Transformer::of_release),
-        endpoint: Endpoints::default(),
-        health: EndpointHealth::default(),
+        endpoint: Arc::default(),
+        health: Arc::default(),
         config: Config {
             lake_bucket: "lake".to_owned(),
             default_model: "pickup-eta".parse().unwrap(),
             max_id_skew_s: 0,
             release_ttl_s: 60,
             deferred_work: false,
+            allow_forced_arm: false,
         },
     }
 }

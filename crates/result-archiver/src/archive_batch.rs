@@ -6,7 +6,7 @@ use archive::{BadLine, DecodeLimits, Landed, Record, Rows, decode_landing, merge
 use bytes::Bytes;
 use cloud::object_store::{ObjectStore, PutCondition};
 use domain::{
-    OutcomeEvent, PredictionRecord,
+    OutcomeEvent, PredictionRecord, ShadowRecord,
     digest::sha256_hex,
     lake::{self, Partition, Table},
 };
@@ -117,6 +117,7 @@ struct Batch {
     bytes: u64,
     objects: Vec<Fetched>,
     predictions: BTreeMap<Partition, Pending<PredictionRecord>>,
+    shadows: BTreeMap<Partition, Pending<ShadowRecord>>,
     outcomes: BTreeMap<Partition, Pending<OutcomeEvent>>,
 }
 
@@ -140,9 +141,10 @@ impl Batch {
         self.bytes += bytes_read;
         match (lake::landing_table(key.as_str()), rows) {
             (Ok(table), Rows::Predictions(records)) => sort_in(&mut self.predictions, source, &table, records),
+            (Ok(table), Rows::Shadows(records)) => sort_in(&mut self.shadows, source, &table, records),
             (_, Rows::Outcomes(events)) => sort_in(&mut self.outcomes, source, &Table::Outcomes, events),
             // Rows are only ever decoded for the table of their key.
-            (Err(_), Rows::Predictions(_)) => {}
+            (Err(_), Rows::Predictions(_) | Rows::Shadows(_)) => {}
         }
         self.objects.push(Fetched { key, complete, quarantined: bad.len(), failure: None });
     }
@@ -150,8 +152,10 @@ impl Batch {
     /// Makes the batch durable, then deletes its objects.
     async fn settle<S: ObjectStore + ?Sized>(mut self, store: &S, outcome: &mut BatchOutcome) {
         let predictions = std::mem::take(&mut self.predictions);
+        let shadows = std::mem::take(&mut self.shadows);
         let outcomes = std::mem::take(&mut self.outcomes);
         self.write_segments(store, predictions, &mut outcome.summary).await;
+        self.write_segments(store, shadows, &mut outcome.summary).await;
         self.write_segments(store, outcomes, &mut outcome.summary).await;
         let deletions = self.objects.into_iter().map(async |mut object| {
             if object.failure.is_none() && object.complete {

@@ -53,7 +53,8 @@ pub enum Randomisation {
         /// The first seconds of a slot whose records do not count, since cars are still on the way under the slot before.
         #[serde(default)]
         carry_over_s: u32,
-        /// The request's input that names the zone. All zones switch together where absent.
+        /// The request's input that names the zone. All zones switch together where absent. A request that does not say its
+        /// zone takes no part: the first arm answers it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         zone_input: Option<String>,
     },
@@ -62,6 +63,14 @@ pub enum Randomisation {
 impl Randomisation {
     fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The request's input that names a switchback's zone, where there is one.
+    pub fn zone_input(&self) -> Option<&str> {
+        match self {
+            Self::Unit => None,
+            Self::Switchback { zone_input, .. } => zone_input.as_deref(),
+        }
     }
 }
 
@@ -117,6 +126,7 @@ impl ExperimentPlan {
         if let Some((unit, arm)) = self.forced.iter().find(|(_, forced)| arms.iter().all(|arm| arm.name != **forced)) {
             return Some(format!("unit `{unit}` is forced into arm `{arm}`, which there is not"));
         }
+        // A slot of 0 s is refused with it.
         if let Randomisation::Switchback { slot_s, carry_over_s, .. } = &self.randomise
             && carry_over_s >= slot_s
         {

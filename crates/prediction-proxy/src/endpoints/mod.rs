@@ -15,7 +15,7 @@ mod tiers;
 
 pub use self::health::EndpointHealth;
 pub(crate) use self::{
-    ask::{Failure, Question},
+    ask::{Failure, Question, ask_arm},
     rows::EndpointRows,
     tiers::ask_tiers,
 };

@@ -14,7 +14,10 @@ use cloud::{
         StoreError,
     },
 };
-use domain::{ArmAssignment, CandidateRecord, OutcomeEvent, PredictionId, PredictionRecord, Tier, Timings, lake};
+use domain::{
+    ArmAssignment, CandidateRecord, OutcomeEvent, PredictionId, PredictionRecord, ShadowCandidate, ShadowRecord, Tier,
+    Timings, lake,
+};
 use jiff::Timestamp;
 use result_archiver::Config;
 use serde_json::{Value, json};
@@ -169,6 +172,27 @@ pub(crate) fn prediction(seed: u32) -> PredictionRecord {
     }
 }
 
+/// What a shadow arm said to the prediction number `seed`.
+pub(crate) fn shadow(seed: u32) -> ShadowRecord {
+    let PredictionRecord { prediction_id, model, release_id, answered_at, candidates, .. } = prediction(seed);
+    ShadowRecord {
+        prediction_id,
+        model,
+        release_id,
+        arm: "challenger".to_owned(),
+        endpoint: "e".to_owned(),
+        variant: "v2".to_owned(),
+        model_version: "2".to_owned(),
+        answered_at,
+        reason: None,
+        endpoint_us: 3000,
+        candidates: candidates
+            .into_iter()
+            .map(|one| ShadowCandidate { candidate_id: one.candidate_id, prediction: Some(one.prediction + 1.0) })
+            .collect(),
+    }
+}
+
 /// How the prediction number `seed` came out.
 pub(crate) fn outcome(seed: u32) -> OutcomeEvent {
     let id = prediction(seed).prediction_id;
@@ -192,6 +216,11 @@ pub(crate) async fn land(store: &TestStore, key: &str, text: &str) -> String {
 
 pub(crate) async fn land_prediction(store: &TestStore, record: &PredictionRecord) -> String {
     let key = lake::landing_prediction(&record.model, record.prediction_id);
+    land(store, &key, &serde_json::to_string(record).unwrap()).await
+}
+
+pub(crate) async fn land_shadow(store: &TestStore, record: &ShadowRecord) -> String {
+    let key = lake::landing_shadow(&record.model, record.prediction_id, &record.arm);
     land(store, &key, &serde_json::to_string(record).unwrap()).await
 }
 

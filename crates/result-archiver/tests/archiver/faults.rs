@@ -3,21 +3,23 @@
 use std::collections::BTreeSet;
 
 use crate::common::{
-    Fault, TestStore, below, config, failures, land, land_outcome, land_prediction, outcome, prediction, queue_event,
+    Fault, TestStore, below, config, failures, land, land_outcome, land_prediction, land_shadow, outcome, prediction,
+    queue_event, shadow,
 };
-use archive::{DecodeLimits, Rows, decode_landing, read_outcomes, read_predictions};
+use archive::{DecodeLimits, Rows, decode_landing, read_outcomes, read_predictions, read_shadows};
 use bytes::Bytes;
 use domain::lake;
 use result_archiver::{S3Key, archive_batch, compact, handle};
 use serde_json::json;
 
-/// A lake with predictions of two hours, outcomes, and a file by hand with a bad line and a duplicate in it.
+/// A lake with predictions of two hours, a shadow, outcomes, and a file by hand with a bad line and a duplicate in it.
 async fn lake_with_landed_objects() -> (TestStore, Vec<String>) {
     let store = TestStore::default();
     let mut keys = Vec::new();
     for seed in 2..5 {
         keys.push(land_prediction(&store, &prediction(seed)).await);
     }
+    keys.push(land_shadow(&store, &shadow(3)).await);
     keys.push(land_outcome(&store, &outcome(3)).await);
     let lines: Vec<String> = [3, 4, 6].map(|seed| serde_json::to_string(&prediction(seed)).unwrap()).into();
     keys.push(land(&store, "landing/predictions/pickup-eta/by hand.json", &(lines.join("\nx\n") + "\n")).await);
@@ -48,24 +50,30 @@ async fn without_faults() -> (Contents, Contents, usize) {
     (below(&store, "archive/"), below(&store, "quarantine/"), store.calls())
 }
 
-/// The ids of all predictions, and the digests of all outcomes, wherever they are.
+/// What names each record, wherever it is.
 fn held_anywhere(store: &TestStore) -> BTreeSet<String> {
     let mut held = BTreeSet::new();
     for (key, bytes) in store.inner.contents() {
-        let (predictions, outcomes) = if let Ok(table) = lake::landing_table(&key) {
-            match decode_landing(&table, &bytes, DecodeLimits::default()).rows {
-                Rows::Predictions(records) => (records, Vec::new()),
-                Rows::Outcomes(events) => (Vec::new(), events),
-            }
+        let rows = if let Ok(table) = lake::landing_table(&key) {
+            decode_landing(&table, &bytes, DecodeLimits::default()).rows
+        } else if key.starts_with("quarantine/") {
+            continue;
         } else if key.contains("/outcomes/") {
-            (Vec::new(), read_outcomes(bytes).unwrap())
-        } else if key.contains("/predictions/") && !key.starts_with("quarantine/") {
-            (read_predictions(bytes).unwrap(), Vec::new())
+            Rows::Outcomes(read_outcomes(bytes).unwrap())
+        } else if key.contains("/shadows/") {
+            Rows::Shadows(read_shadows(bytes).unwrap())
+        } else if key.contains("/predictions/") {
+            Rows::Predictions(read_predictions(bytes).unwrap())
         } else {
             continue;
         };
-        held.extend(predictions.iter().map(|record| record.prediction_id.to_string()));
-        held.extend(outcomes.iter().map(domain::OutcomeEvent::digest));
+        match rows {
+            Rows::Predictions(records) => held.extend(records.iter().map(|record| record.prediction_id.to_string())),
+            Rows::Shadows(records) => {
+                held.extend(records.iter().map(|record| format!("{} {}", record.prediction_id, record.arm)));
+            }
+            Rows::Outcomes(events) => held.extend(events.iter().map(domain::OutcomeEvent::digest)),
+        }
     }
     held
 }
@@ -75,7 +83,7 @@ async fn a_fault_at_any_call_changes_nothing_in_the_end() {
     let (archive, quarantine, calls) = without_faults().await;
     let (start, _) = lake_with_landed_objects().await;
     let everything = held_anywhere(&start);
-    assert_eq!(everything.len(), 5);
+    assert_eq!(everything.len(), 6);
     assert!(calls > 30, "{calls}");
     for at in 0..calls {
         for (takes_effect, fatal) in [(false, false), (false, true), (true, false), (true, true)] {
@@ -124,7 +132,7 @@ async fn racing_archivers_and_compactors_lose_nothing() {
             compact(&store, None),
             compact(&store, None),
             archive_some(1..4),
-            archive_some(2..5),
+            archive_some(2..6),
         );
         for outcome in [a, b, c] {
             let outcome = outcome.unwrap();
