@@ -56,8 +56,6 @@ impl RunningCloud {
             ("DefaultModel".to_owned(), model.name.to_string()),
             // Whoever reaches a laptop's own port is its user.
             ("AllowForcedArm".to_owned(), "true".to_owned()),
-            // A machine that is busy with everything at once may miss a deadline; what is not stored by then is put after it.
-            ("DeferredWork".to_owned(), "true".to_owned()),
         ]);
         // A batch whose function died comes back at once: nobody waits six minutes at a laptop.
         setup.queue_retry_delay = Some(Duration::from_secs(1));
