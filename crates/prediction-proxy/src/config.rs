@@ -18,6 +18,9 @@ pub struct Config {
     /// `ALLOW_FORCED_ARM`: whether a request may ask for its arm by the header `X-Mannen-Arm`, for tests by hand. Off by
     /// default: callers from outside must not choose what is randomised.
     pub allow_forced_arm: bool,
+    /// `AWS_LAMBDA_MAX_CONCURRENCY`: how many invocations one process has at once, as Lambda managed instances set it. Elsewhere
+    /// it is not set, and there is one.
+    pub max_concurrency: u32,
 }
 
 impl Config {
@@ -30,6 +33,7 @@ impl Config {
             release_ttl_s: environment.or("RELEASE_TTL_S", 5)?,
             deferred_work: environment.or("DEFERRED_WORK", false)?,
             allow_forced_arm: environment.or("ALLOW_FORCED_ARM", false)?,
+            max_concurrency: environment.or("AWS_LAMBDA_MAX_CONCURRENCY", 1)?,
         })
     }
 }

@@ -94,6 +94,21 @@ impl DeferredRunner {
         }
     }
 
+    /// Works in the background where several invocations share the process, on Lambda managed instances: these are not frozen
+    /// between invocations, and their extensions hear of none.
+    /// Source: <https://docs.aws.amazon.com/lambda/latest/dg/lambda-managed-instances-runtimes.html>.
+    pub(crate) fn work_in_background(mut self) {
+        tokio::spawn(async move {
+            while let Some(work) = self.waiting.recv().await {
+                let pending = self.pending.clone();
+                tokio::spawn(async move {
+                    join_all(work).await;
+                    pending.send_modify(|pending| *pending -= 1);
+                });
+            }
+        });
+    }
+
     /// Registers the extension with Lambda, which must happen before the runtime asks for its first event, and then works
     /// in the background as long as the process lives.
     ///
@@ -168,5 +183,22 @@ mod tests {
         assert!(handler.await.is_err());
         runner.run_one().await;
         assert_eq!(done.load(Ordering::Relaxed), 3);
+    }
+
+    #[tokio::test]
+    async fn in_the_background_no_invocation_waits_for_another() {
+        let (source, runner) = Deferred::channel();
+        let mut pending = runner.pending.subscribe();
+        runner.work_in_background();
+        let (release, held) = tokio::sync::oneshot::channel::<()>();
+        let slow = source.begin();
+        slow.push(Box::pin(async move { _ = held.await }));
+        drop(slow);
+        let quick = source.begin();
+        quick.push(Box::pin(async {}));
+        drop(quick);
+        pending.wait_for(|pending| *pending == 1).await.unwrap();
+        drop(release);
+        pending.wait_for(|pending| *pending == 0).await.unwrap();
     }
 }

@@ -61,7 +61,11 @@ pub async fn run() -> Result<(), Error> {
     let ttl = Duration::from_secs(config.release_ttl_s);
     let deferred = if config.deferred_work {
         let (source, runner) = Deferred::channel();
-        runner.register().await?;
+        if config.max_concurrency > 1 {
+            runner.work_in_background();
+        } else {
+            runner.register().await?;
+        }
         Some(source)
     } else {
         None
@@ -72,7 +76,7 @@ pub async fn run() -> Result<(), Error> {
         health: Arc::default(),
         config,
     });
-    lambda_runtime::run(service_fn(move |event: LambdaEvent<HttpEvent>| {
+    lambda_runtime::run_concurrent(service_fn(move |event: LambdaEvent<HttpEvent>| {
         let proxy = Arc::clone(&proxy);
         let deferred = deferred.as_ref().map(DeferredSource::begin);
         async move {

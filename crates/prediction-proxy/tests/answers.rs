@@ -152,6 +152,7 @@ async fn proxy_over(behaviour: Behaviour, lake: Lake) -> Proxy<Lake, Endpoint> {
             release_ttl_s: 5,
             deferred_work: false,
             allow_forced_arm: false,
+            max_concurrency: 1,
         },
     }
 }

@@ -188,6 +188,7 @@ async fn proxy(calling: EndpointCalling, landing_takes: Duration) -> Served {
             release_ttl_s: 60,
             deferred_work: false,
             allow_forced_arm: false,
+            max_concurrency: 1,
         },
     }
 }
