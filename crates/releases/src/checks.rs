@@ -3,10 +3,11 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use cloud::{
-    endpoint::{DescribeEndpoint, EndpointDescription, Invocation, InvokeEndpoint},
+    endpoint::{Answer, DescribeEndpoint, EndpointDescription, Invocation, InvokeEndpoint},
     sagemaker_control::ControlError,
 };
-use domain::{Arm, MAX_SERVERLESS_CALL_BYTES, Release, ReleaseId};
+use domain::{Arm, EndpointCalling, MAX_SERVERLESS_CALL_BYTES, Release, ReleaseId};
+use endpoint_rows::{AnswerFault, EndpointRows, RowPart};
 use features::Transformer;
 use futures::future::join_all;
 use jiff::Timestamp;
@@ -37,7 +38,7 @@ pub enum Check {
     Probe,
     /// The answer is one finite number for one row.
     Arity,
-    /// As many candidates as a request may have fit one call.
+    /// The rows of as many candidates as a request may have fit calls that the endpoint takes.
     CallSize,
 }
 
@@ -193,7 +194,7 @@ pub async fn check(
     let document = release.validate().map(|()| "it agrees with itself".to_owned());
     report.add(Check::Document, "release", document.map_err(|error| error.to_string()));
     let transformer = transformer(&release, tables, &mut report);
-    let row = transformer.as_ref().map(|transformer| probe::csv_row(transformer, now));
+    let row = transformer.as_ref().map(|transformer| probe::row(transformer, &release.calling, now));
     let described = describe(endpoints.describe, &release, &mut report).await;
     let probed = arms(&release).into_iter().map(async |(role, arm)| {
         let endpoint = described.get(arm.endpoint.as_str()).and_then(Option::as_ref);
@@ -279,7 +280,7 @@ async fn check_arm(
     role: &str,
     arm: &Arm,
     endpoint: Option<&EndpointDescription>,
-    row: Option<&Result<String, String>>,
+    row: Option<&Result<EndpointRows, String>>,
 ) -> CheckReport {
     let mut report = CheckReport::default();
     let subject = format!("{role} {} ({}/{})", arm.name, arm.endpoint, arm.variant);
@@ -300,8 +301,9 @@ async fn check_arm(
         None => checks.map(|check| report.not_run(check, &subject, "there is no compiled spec")),
         Some(Err(problem)) => checks.map(|check| report.not_run(check, &subject, problem)),
         Some(Ok(row)) => {
-            if variant.is_some() {
-                ask(endpoints, id, arm, row, &subject, &mut report).await;
+            if let (Some(_), [part]) = (variant, row.parts.as_slice()) {
+                let question = Question { id, arm, calling: &release.calling, part };
+                question.ask(endpoints, &subject, &mut report).await;
             } else {
                 report.not_run(Check::Probe, &subject, "there is no such variant to ask");
                 report.not_run(Check::Arity, &subject, "there is no such variant to ask");
@@ -314,56 +316,78 @@ async fn check_arm(
     report
 }
 
-async fn ask(
-    endpoints: &dyn InvokeEndpoint,
-    id: &ReleaseId,
-    arm: &Arm,
-    row: &str,
-    subject: &str,
-    report: &mut CheckReport,
-) {
-    let invocation = Invocation {
-        endpoint: arm.endpoint.clone(),
-        variant: arm.variant.clone(),
-        inference_id: format!("release-probe-{}", &id.as_str()[..12]),
-        content_type: "text/csv",
-        accept: "text/csv",
-        body: row.to_owned().into(),
-        timeout: PROBE_TIMEOUT,
-    };
-    let answer = match endpoints.invoke_endpoint(invocation).await {
-        Err(error) => Err(error.to_string()),
-        Ok(answer) => match &answer.invoked_variant {
-            Some(other) if *other != arm.variant => Err(format!("variant `{other}` answered instead")),
-            _ => Ok(answer),
-        },
-    };
-    match answer {
-        Err(problem) => {
-            report.add(Check::Probe, subject, Err(format!("{problem}; asked with: {}", row.trim_end())));
-            report.not_run(Check::Arity, subject, "there is no answer to look at");
+/// One row for one arm.
+struct Question<'a> {
+    id: &'a ReleaseId,
+    arm: &'a Arm,
+    calling: &'a EndpointCalling,
+    part: &'a RowPart,
+}
+
+impl Question<'_> {
+    async fn ask(&self, endpoints: &dyn InvokeEndpoint, subject: &str, report: &mut CheckReport) {
+        let Self { id, arm, calling, part } = self;
+        let invocation = Invocation {
+            endpoint: arm.endpoint.clone(),
+            variant: arm.variant.clone(),
+            inference_id: format!("release-probe-{}", &id.as_str()[..12]),
+            content_type: calling.content_type.media_type(),
+            accept: calling.accept.media_type(),
+            body: part.body.clone(),
+            timeout: PROBE_TIMEOUT,
+        };
+        let answer = match endpoints.invoke_endpoint(invocation).await {
+            Err(error) => Err(error.to_string()),
+            Ok(answer) => match &answer.invoked_variant {
+                Some(other) if *other != arm.variant => Err(format!("variant `{other}` answered instead")),
+                _ => Ok(answer),
+            },
+        };
+        match answer {
+            Err(problem) => {
+                let row = String::from_utf8_lossy(&part.body).trim_end().to_owned();
+                report.add(Check::Probe, subject, Err(format!("{problem}; asked with: {row}")));
+                report.not_run(Check::Arity, subject, "there is no answer to look at");
+            }
+            Ok(answer) => {
+                report.add(Check::Probe, subject, Ok("it answers a row of the spec".to_owned()));
+                report.add(Check::Arity, subject, self.one_number(&answer));
+            }
         }
-        Ok(answer) => {
-            report.add(Check::Probe, subject, Ok("it answers a row of the spec".to_owned()));
-            let arity = match probe::numbers(&answer.body).as_deref() {
-                Ok([number]) => Ok(format!("one number for one row: {number}")),
-                Ok(numbers) => Err(format!("{} numbers for one row; there must be one", numbers.len())),
-                Err(problem) => Err(problem.clone()),
-            };
-            report.add(Check::Arity, subject, arity);
+    }
+
+    fn one_number(&self, answer: &Answer) -> Result<String, String> {
+        let told = |what: &str| {
+            let shown: String = String::from_utf8_lossy(&answer.body).chars().take(200).collect();
+            let of = answer.content_type.as_deref().unwrap_or("no media type");
+            Err(format!("{what}; it answered ({of}): {shown}"))
+        };
+        match endpoint_rows::read(answer, self.calling.accept, self.part.rows).as_deref() {
+            Ok([number]) => Ok(format!("one number for one row: {number}")),
+            Ok(_) | Err(AnswerFault::RowCount) => told("there must be one number for one row"),
+            Err(AnswerFault::Garbage) => told("there must be a finite number in a format that is read"),
         }
     }
 }
 
-/// The most bytes of one call's body against the limit that holds for the endpoint.
-fn call_size(release: &Release, row: &str, is_serverless: bool) -> Result<String, String> {
-    let cells = row.matches(',').count() + 1;
-    let row_bytes = row.len().max(cells * BYTES_PER_CELL);
-    let (rows, limit) = (release.limits.max_candidates, release.calling.max_body_bytes);
-    let limit = if is_serverless { limit.min(MAX_SERVERLESS_CALL_BYTES) } else { limit };
-    let bytes = rows.saturating_mul(row_bytes);
-    let told = format!("{rows} candidates of up to {row_bytes} bytes are {bytes} bytes of {limit}");
-    if bytes <= limit { Ok(told) } else { Err(format!("{told}; at most {} candidates fit", limit / row_bytes)) }
+/// Whether the rows of a request fit calls: more than fit one go in several.
+fn call_size(release: &Release, row: &EndpointRows, is_serverless: bool) -> Result<String, String> {
+    let row_bytes = row.parts.iter().map(|part| part.body.len()).sum::<usize>();
+    let limit = release.calling.max_body_bytes;
+    if row.too_large {
+        return Err(format!("a row of {row_bytes} bytes is larger than a call; raise calling.max_body_bytes, {limit}"));
+    }
+    let cells = row.parts.iter().flat_map(|part| part.body.iter()).filter(|byte| **byte == b',').count() + 1;
+    let (rows, most_bytes) = (release.limits.max_candidates, row_bytes.max(cells * BYTES_PER_CELL));
+    let bytes = rows.saturating_mul(most_bytes);
+    if is_serverless && bytes.min(limit) > MAX_SERVERLESS_CALL_BYTES {
+        return Err(format!(
+            "{rows} candidates may be a call of {} bytes, and the endpoint is serverless: set calling.max_body_bytes to \
+             {MAX_SERVERLESS_CALL_BYTES} at most",
+            bytes.min(limit)
+        ));
+    }
+    Ok(format!("{rows} candidates are {bytes} bytes at most, in calls of up to {limit}"))
 }
 
 #[cfg(test)]

@@ -1,12 +1,17 @@
 //! One row that the spec allows, to ask an endpoint with.
 
-use domain::{Candidate, Inputs};
+use domain::{Candidate, EndpointCalling, Inputs};
+use endpoint_rows::EndpointRows;
 use features::{FeatureTable, Input, REQUESTED_AT, Scope, Transformer, Type, Value};
 use jiff::Timestamp;
 use serde_json::Value as Json;
 
-/// A probe's row as `text/csv`.
-pub(crate) fn csv_row(transformer: &Transformer, now: Timestamp) -> Result<String, String> {
+/// A probe's row, as the release calls endpoints.
+pub(crate) fn row(
+    transformer: &Transformer,
+    calling: &EndpointCalling,
+    now: Timestamp,
+) -> Result<EndpointRows, String> {
     let of = |scope: Scope| -> Inputs {
         let inputs = transformer.plan().inputs().iter();
         let inputs = inputs.filter(|input| input.scope == scope && input.name != REQUESTED_AT);
@@ -14,7 +19,8 @@ pub(crate) fn csv_row(transformer: &Transformer, now: Timestamp) -> Result<Strin
     };
     let name = "probe".parse().map_err(|error: domain::DomainError| error.to_string())?;
     let candidates = [Candidate::new(name, of(Scope::Candidate))];
-    transformer.transform(now, &of(Scope::Request), &candidates, to_csv).map_err(|error| error.to_string())
+    let rows = |features: &FeatureTable| EndpointRows::of(features, calling);
+    transformer.transform(now, &of(Scope::Request), &candidates, rows).map_err(|error| error.to_string())
 }
 
 /// A value that the input allows: none where it has a default, else the first of the allowed, else the middle of its range.
@@ -53,24 +59,4 @@ fn json(value: &Value) -> Json {
         Value::String(text) => Json::from(text.as_str()),
         Value::Timestamp(micros) => Timestamp::from_microsecond(*micros).map_or(Json::Null, |at| at.to_string().into()),
     }
-}
-
-fn to_csv(features: &FeatureTable) -> String {
-    let cells: Vec<String> =
-        features.row(0).map(|cell| cell.map_or_else(String::new, |value| value.to_string())).collect();
-    cells.join(",") + "\n"
-}
-
-/// The finite numbers of a `text/csv` answer, separated by newlines or commas.
-///
-/// # Errors
-/// What is not one.
-pub(crate) fn numbers(body: &[u8]) -> Result<Vec<f64>, String> {
-    let text = std::str::from_utf8(body).map_err(|error| format!("the answer is no text: {error}"))?;
-    let read = |cell: &str| {
-        let number = cell.trim().parse::<f64>().ok().filter(|number| number.is_finite());
-        let shown: String = cell.chars().take(80).collect();
-        number.ok_or_else(|| format!("`{shown}` is no finite number"))
-    };
-    text.trim_end().split(['\n', ',']).map(read).collect()
 }

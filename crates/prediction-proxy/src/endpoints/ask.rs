@@ -7,14 +7,13 @@ use std::{
 
 use cloud::endpoint::{Invocation, InvokeEndpoint, InvokeError, InvokeErrorKind};
 use domain::{Arm, EndpointCalling, PredictionId};
+use endpoint_rows::{EndpointRows, RowPart};
 use futures::future::{Either, select, try_join_all};
 use lambda_runtime::tracing::warn;
 
 use super::{
-    answer,
     backoff::{Jitter, full_jitter},
     health::{ArmHealth, EndpointHealth},
-    rows::{EndpointRows, RowPart},
 };
 
 /// Where nothing is known of an endpoint yet, a call that was given less time than this says nothing about it.
@@ -203,7 +202,7 @@ impl<E: InvokeEndpoint> Asking<'_, E> {
             warn!(prediction_id = %id, endpoint, asked, variant, "another variant answered");
             return Err(Failure::of_answer("endpoint_other_variant"));
         }
-        let predictions = answer::read(&answer, calling.accept, part.rows).map_err(|fault| {
+        let predictions = endpoint_rows::read(&answer, calling.accept, part.rows).map_err(|fault| {
             let body = String::from_utf8_lossy(&answer.body[..answer.body.len().min(200)]).into_owned();
             let content_type = answer.content_type.as_deref().unwrap_or_default();
             let reason = fault.reason();

@@ -1,7 +1,8 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use cloud::endpoint::{Answer, InvokeError, InvokeErrorKind, ProductionVariant};
+use cloud::endpoint::{InvokeError, InvokeErrorKind, ProductionVariant};
+use domain::RowFormat;
 
 use super::*;
 use crate::samples::release;
@@ -83,7 +84,7 @@ async fn every_problem_is_told_at_once() {
     let mut release = release(1);
     release.arms[0].variant = "deeper".to_owned();
     release.arms.push(Arm { name: "treatment".into(), endpoint: "nowhere".into(), ..release.arms[0].clone() });
-    release.limits.max_candidates = 1_000_000;
+    release.calling.max_body_bytes = 3;
     let report = fake.check(release).await;
     assert_eq!(
         failed(&report),
@@ -134,10 +135,24 @@ async fn a_serverless_endpoint_takes_smaller_calls() {
     let fake = Fake::answering(Ok("1"));
     assert!(fake.check(large.clone()).await.is_passed());
     let serverless = Fake { is_serverless: true, ..Fake::answering(Ok("1")) };
-    let report = serverless.check(large).await;
+    let report = serverless.check(large.clone()).await;
     assert_eq!(failed(&report), [Check::CallSize]);
     let told = &report.failures().next().unwrap().detail;
-    assert!(told.contains("at most 83886 candidates fit"), "{told}");
+    assert!(told.contains("set calling.max_body_bytes to 4194304 at most"), "{told}");
+    large.calling.max_body_bytes = MAX_SERVERLESS_CALL_BYTES;
+    assert!(serverless.check(large).await.is_passed(), "more rows go in several calls");
+}
+
+#[tokio::test]
+async fn a_variant_is_asked_in_the_formats_in_which_it_is_called() {
+    let mut json = release(1);
+    json.calling.content_type = RowFormat::Json;
+    json.calling.accept = RowFormat::JsonLines;
+    let fake = Fake::answering(Ok("{\"score\": 7}\n"));
+    let report = fake.check(json).await;
+    assert!(report.is_passed(), "{report:#?}");
+    assert_eq!(*fake.asked.lock().unwrap(), ["shallow: {\"instances\":[{\"features\":[-41,41]}]}"]);
+    assert_eq!(failed(&fake.check(release(1)).await), [Check::Arity], "that is no CSV");
 }
 
 #[tokio::test]

@@ -8,20 +8,20 @@ use features::FeatureTable;
 
 /// The bodies of the calls that ask for all rows: one, or more where one would be too large.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct EndpointRows {
+pub struct EndpointRows {
     /// In the rows' order; none is empty.
-    pub(crate) parts: Vec<RowPart>,
+    pub parts: Vec<RowPart>,
     /// A row alone is larger than a call may be.
-    pub(crate) too_large: bool,
+    pub too_large: bool,
 }
 
 /// One call's rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct RowPart {
+pub struct RowPart {
     /// How many rows it has.
-    pub(crate) rows: usize,
+    pub rows: usize,
     /// The body.
-    pub(crate) body: Bytes,
+    pub body: Bytes,
 }
 
 impl EndpointRows {
@@ -31,7 +31,7 @@ impl EndpointRows {
     /// JSON is `{"instances":[{"features":[…]},…]}` and JSON lines are `{"features":[…]}`: the formats that SageMaker's
     /// built-in algorithms share
     /// (<https://docs.aws.amazon.com/sagemaker/latest/dg/cdf-inference.html>).
-    pub(crate) fn of(features: &FeatureTable, calling: &EndpointCalling) -> Self {
+    pub fn of(features: &FeatureTable, calling: &EndpointCalling) -> Self {
         let columns = features.outputs();
         let mut writer = Writer::new(calling.content_type, calling.max_body_bytes);
         writer.body.reserve((features.rows() * columns.len() * 12).min(calling.max_body_bytes));

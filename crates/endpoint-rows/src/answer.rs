@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 /// Why an answer cannot be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AnswerFault {
+pub enum AnswerFault {
     /// Another media type, or not what it says, or a number that is not finite.
     Garbage,
     /// Good numbers, but not one per row.
@@ -15,7 +15,7 @@ pub(crate) enum AnswerFault {
 
 impl AnswerFault {
     /// A stable code for records, logs and metrics.
-    pub(crate) fn reason(self) -> &'static str {
+    pub fn reason(self) -> &'static str {
         match self {
             Self::Garbage => "endpoint_garbage",
             Self::RowCount => "endpoint_row_count",
@@ -29,7 +29,7 @@ impl AnswerFault {
 /// (<https://docs.aws.amazon.com/sagemaker/latest/dg/cdf-inference.html>): CSV, numbers separated by newlines or commas; JSON
 /// `{"predictions":[…]}` or a plain list; JSON lines. A prediction in JSON is a number, a list of one, or an object with
 /// `score` or `prediction`.
-pub(crate) fn read(answer: &Answer, accepted: RowFormat, rows: usize) -> Result<Vec<f64>, AnswerFault> {
+pub fn read(answer: &Answer, accepted: RowFormat, rows: usize) -> Result<Vec<f64>, AnswerFault> {
     let format = answer.content_type.as_deref().map_or(Some(accepted), format_of).ok_or(AnswerFault::Garbage)?;
     let predictions = match format {
         RowFormat::Csv => csv(&answer.body),
