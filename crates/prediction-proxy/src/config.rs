@@ -1,6 +1,8 @@
 use cloud::config::{ConfigError, Environment};
 use domain::ModelName;
 
+use crate::PersonalDataKey;
+
 /// The function's environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -18,6 +20,9 @@ pub struct Config {
     /// `ALLOW_FORCED_ARM`: whether a request may ask for its arm by the header `X-Mannen-Arm`, for tests by hand. Off by
     /// default: callers from outside must not choose what is randomised.
     pub allow_forced_arm: bool,
+    /// `PERSONAL_DATA_KEY`: the key of hashes that stand for personal inputs, at least 32 characters. Without it no release
+    /// is served whose spec hashes an input.
+    pub personal_data_key: Option<PersonalDataKey>,
 }
 
 impl Config {
@@ -30,6 +35,7 @@ impl Config {
             release_ttl_s: environment.or("RELEASE_TTL_S", 5)?,
             deferred_work: environment.or("DEFERRED_WORK", false)?,
             allow_forced_arm: environment.or("ALLOW_FORCED_ARM", false)?,
+            personal_data_key: environment.optional("PERSONAL_DATA_KEY")?,
         })
     }
 }
