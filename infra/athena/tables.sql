@@ -53,6 +53,38 @@ TBLPROPERTIES (
   'storage.location.template' = 's3://LAKE_BUCKET/archive/predictions/model=${model}/dt=${dt}/hour=${hour}/'
 );
 
+CREATE EXTERNAL TABLE IF NOT EXISTS shadows (
+  `prediction_id` string COMMENT 'The prediction that this is a shadow of. Its time tells the hour.',
+  `candidate_id` string COMMENT 'The caller''s name of the candidate.',
+  `candidate_index` int COMMENT 'Position of the candidate in the request, from 0.',
+  `model_name` string COMMENT 'The model that was asked. Equals the path''s model.',
+  `model_version` string COMMENT 'Version of the model behind the shadow''s variant.',
+  `release_id` string COMMENT 'The release that was in force (SHA-256 of its document).',
+  `arm` string COMMENT 'The shadow arm.',
+  `endpoint` string COMMENT 'The SageMaker endpoint that was asked.',
+  `variant` string COMMENT 'The production variant that was asked.',
+  `answered_at` timestamp COMMENT 'The function''s clock when the shadow had answered, or failed.',
+  `reason` string COMMENT 'Reason code, where it has no predictions.',
+  `prediction` double COMMENT 'What it predicts, in the unit of the spec''s prediction. NULL where there is a reason.',
+  `endpoint_us` bigint COMMENT 'Microseconds spent waiting for it (whole request).'
+)
+PARTITIONED BY (`model` string, `dt` string, `hour` string)
+STORED AS PARQUET
+LOCATION 's3://LAKE_BUCKET/archive/shadows/'
+TBLPROPERTIES (
+  'projection.enabled' = 'true',
+  'projection.model.type' = 'injected',
+  'projection.dt.type' = 'date',
+  'projection.dt.format' = 'yyyy-MM-dd',
+  'projection.dt.range' = '2015-01-01,NOW+1DAY',
+  'projection.dt.interval' = '1',
+  'projection.dt.interval.unit' = 'DAYS',
+  'projection.hour.type' = 'integer',
+  'projection.hour.range' = '0,23',
+  'projection.hour.digits' = '2',
+  'storage.location.template' = 's3://LAKE_BUCKET/archive/shadows/model=${model}/dt=${dt}/hour=${hour}/'
+);
+
 CREATE EXTERNAL TABLE IF NOT EXISTS outcomes (
   `prediction_id` string COMMENT 'The prediction that this is the outcome of. Its time tells the hour.',
   `candidate_id` string COMMENT 'The candidate that was dispatched.',
