@@ -24,6 +24,29 @@ def with_duckdb(folder):
     return {"predictions": ids, "rows": rows, "sum": total, "outcome_events": events, "features": features}
 
 
+def with_views(folder):
+    """The views of infra/athena over the archive: what they join. Inferences only where some are archived."""
+    connection = duckdb.connect()
+    for table in ("predictions", "outcomes", "inferences"):
+        if (folder / "archive" / table).exists():
+            files = f"read_parquet('{folder}/archive/{table}/**/*.parquet', hive_partitioning = true)"
+            connection.execute(f"CREATE VIEW {table} AS SELECT * FROM {files}")
+    text = (pathlib.Path(__file__).parent.parent / "infra/athena/views.sql").read_text()
+    views = [view for view in text.split(";") if "CREATE" in view]
+    for view in views:
+        if "inferences" not in view or (folder / "archive/inferences").exists():
+            connection.execute(view)
+    counts = "count(*), count(actual_s), count(DISTINCT prediction_id) FILTER (WHERE arrived_at IS NOT NULL)"
+    rows, actual, arrived = connection.execute(f"SELECT {counts} FROM predictions_with_outcomes").fetchone()
+    assert actual == arrived, "each prediction that arrived meets its truth once"
+    joined = {"rows": rows, "joined": actual}
+    if (folder / "archive/inferences").exists():
+        same = "recorded AND CAST(output AS double) = prediction"
+        of = f"SELECT count(*), count(*) FILTER (WHERE {same}) FROM inferences_with_predictions"
+        joined["inferences"], joined["inferences_agree"] = connection.execute(of).fetchone()
+    return joined
+
+
 def with_pandas(folder):
     predictions = pd.read_parquet(f"{folder}/archive/predictions")
     outcomes = pd.read_parquet(f"{folder}/archive/outcomes")
@@ -54,12 +77,14 @@ def main():
     with tempfile.TemporaryDirectory() as copy:
         shutil.copytree(folder / "archive", f"{copy}/archive")
         found = {name: read(copy) for name, read in readers.items()}
+        views = with_views(pathlib.Path(copy))
     first = found["duckdb"]
     for name, result in found.items():
         for figure, value in result.items():
             if abs(float(value) - float(first[figure])) > 1e-9 * max(1.0, abs(float(first[figure]))):
                 sys.exit(f"{name} reads {figure} = {value}, duckdb {first[figure]}")
-    print(json.dumps({"readers": sorted(found), **{figure: float(value) for figure, value in first.items()}}))
+    assert views["rows"] == first["rows"], views
+    print(json.dumps({"readers": sorted(found), "views": views, **{figure: float(value) for figure, value in first.items()}}))
 
 
 main()

@@ -1,8 +1,11 @@
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use arrow_array::types::Float64Type;
 use bytes::Bytes;
-use domain::{AssignmentExclusion, PredictionId, Tier};
+use domain::{AssignmentExclusion, PredictionId, ReleaseId, Tier};
 use jiff::Timestamp;
 
 use crate::{
@@ -134,6 +137,30 @@ pub fn read_prediction_columns(bytes: Bytes) -> Result<PredictionColumns, Archiv
         columns.upper.extend(batch.numbers::<Float64Type>("upper")?);
     }
     Ok(columns)
+}
+
+/// The releases that a predictions file's records name, each once; the other columns are not decoded.
+///
+/// # Errors
+/// As [`read_predictions`](crate::read_predictions).
+pub fn read_release_ids(bytes: Bytes) -> Result<BTreeSet<ReleaseId>, ArchiveError> {
+    let wanted: Vec<&'static Column> = PREDICTIONS.iter().filter(|column| column.name == "release_id").collect();
+    let mut ids = BTreeSet::new();
+    for batch in parquet_file::read(bytes, &wanted)? {
+        let batch = batch?;
+        let texts = batch.text("release_id")?;
+        for row in 0..batch.len() {
+            if row == 0 || texts.value(row) != texts.value(row - 1) {
+                ids.insert(
+                    texts
+                        .value(row)
+                        .parse()
+                        .map_err(|error: domain::DomainError| batch.invalid(row, "release_id", error))?,
+                );
+            }
+        }
+    }
+    Ok(ids)
 }
 
 #[cfg(test)]

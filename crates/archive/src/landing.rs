@@ -2,12 +2,19 @@
 
 use std::io::{BufRead, BufReader, Read};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use domain::{ModelName, OutcomeEvent, PredictionRecord, ShadowRecord, is_archivable, lake::Table, truncate_to_micros};
+use domain::{
+    InferenceRecord, ModelName, OutcomeEvent, PredictionRecord, ShadowRecord, is_archivable,
+    lake::{LandingSource, Table},
+    truncate_to_micros,
+};
 use flate2::bufread::MultiGzDecoder;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 
-use crate::{Rejection, outcomes, predictions, shadows};
+use crate::{
+    BadLine, Rejection, outcomes, predictions,
+    sagemaker::{self, Place},
+    shadows,
+};
 
 /// How much of one object is taken into memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +38,10 @@ pub enum Rows {
     Predictions(Vec<PredictionRecord>),
     /// Of `landing/shadows/<model>/`.
     Shadows(Vec<ShadowRecord>),
-    /// Of `landing/outcomes/`.
+    /// Of `landing/outcomes/` and `landing/ground-truth/`.
     Outcomes(Vec<OutcomeEvent>),
+    /// Of the files that SageMaker writes.
+    Inferences(Vec<InferenceRecord>),
 }
 
 impl Rows {
@@ -42,6 +51,7 @@ impl Rows {
             Self::Predictions(records) => records.len(),
             Self::Shadows(records) => records.len(),
             Self::Outcomes(events) => events.len(),
+            Self::Inferences(records) => records.len(),
         }
     }
 
@@ -65,68 +75,48 @@ pub struct Landed {
     pub bytes_read: u64,
 }
 
-/// A line that is no record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BadLine {
-    /// Where the line begins, in bytes of the decompressed object.
-    pub offset: u64,
-    /// A stable reason code.
-    pub reason: &'static str,
-    /// What was wrong with it.
-    pub detail: String,
-    /// The line without its line break. Empty where the object itself is to be kept.
-    pub original: Vec<u8>,
-}
-
-#[derive(Serialize)]
-struct QuarantineDocument<'a> {
-    landing_key: &'a str,
-    offset: u64,
-    reason: &'a str,
-    detail: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    original: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    original_base64: Option<String>,
-}
-
-impl BadLine {
-    /// The document to quarantine: JSON with `landing_key`, `offset`, `reason`, `detail`, and the line as `original`, or
-    /// as `original_base64` where it is not UTF-8. The same line is the same document.
-    pub fn to_document(&self, landing_key: &str) -> Vec<u8> {
-        let original = std::str::from_utf8(&self.original).ok();
-        let document = QuarantineDocument {
-            landing_key,
-            offset: self.offset,
-            reason: self.reason,
-            detail: &self.detail,
-            original,
-            original_base64: original.is_none().then(|| STANDARD.encode(&self.original)),
-        };
-        serde_json::to_vec(&document).unwrap_or_default()
-    }
-}
-
-/// Reads the lines of an object that landed for `table`. Never fails as a whole: what cannot be read is in `bad`.
-///
-/// Reason codes of bad lines: `invalid_utf8`, `invalid_json`, `missing_field`, `unknown_field`, `duplicate_field`,
-/// `invalid_value`, `model_mismatch`, `no_candidates`, `not_finite`, `inputs_too_large`, `invalid_outcome`; and of an
-/// object that is not `complete`: `corrupt_compression`, `too_large`, `too_many_bad_lines`.
+/// Reads the lines of an object that landed for `table` as our own functions write them. Inferences have no such form:
+/// they are read as Data Capture (see [`decode_source`]).
 pub fn decode_landing(table: &Table, bytes: &[u8], limits: DecodeLimits) -> Landed {
     match table {
-        Table::Predictions(model) => {
-            let Lines { good, bad, complete, bytes_read } = lines(bytes, limits, |line| prediction(model, line));
-            Landed { rows: Rows::Predictions(good), bad, complete, bytes_read }
-        }
-        Table::Shadows(model) => {
-            let Lines { good, bad, complete, bytes_read } = lines(bytes, limits, |line| shadow(model, line));
-            Landed { rows: Rows::Shadows(good), bad, complete, bytes_read }
-        }
-        Table::Outcomes => {
-            let Lines { good, bad, complete, bytes_read } = lines(bytes, limits, outcome);
-            Landed { rows: Rows::Outcomes(good), bad, complete, bytes_read }
+        Table::Predictions(model) => decode_source(&LandingSource::Predictions(model.clone()), bytes, limits),
+        Table::Shadows(model) => decode_source(&LandingSource::Shadows(model.clone()), bytes, limits),
+        Table::Outcomes => decode_source(&LandingSource::Outcomes, bytes, limits),
+        Table::Inferences(model) => {
+            let source = domain::InferenceSource::DataCapture;
+            let source = LandingSource::Inferences { model: model.clone(), source, endpoint: None, variant: None };
+            decode_source(&source, bytes, limits)
         }
     }
+}
+
+/// Reads the lines of a landed object. Never fails as a whole: what cannot be read is in `bad`.
+///
+/// Reason codes of bad lines: `invalid_utf8`, `invalid_json`, `missing_field`, `unknown_field`, `duplicate_field`,
+/// `invalid_value`, `invalid_time`, `model_mismatch`, `no_candidates`, `not_finite`, `inputs_too_large`, `invalid_outcome`;
+/// of SageMaker's files also `invalid_payload`, `payload_too_large`, `no_inference_id`, `invalid_inference`,
+/// `invalid_prediction_id`; and of an object that is not `complete`: `corrupt_compression`, `too_large`,
+/// `too_many_bad_lines`.
+pub fn decode_source(source: &LandingSource, bytes: &[u8], limits: DecodeLimits) -> Landed {
+    match source {
+        LandingSource::Predictions(model) => {
+            landed(lines(bytes, limits, |line| prediction(model, line)), Rows::Predictions)
+        }
+        LandingSource::Shadows(model) => landed(lines(bytes, limits, |line| shadow(model, line)), Rows::Shadows),
+        LandingSource::Outcomes => landed(lines(bytes, limits, outcome), Rows::Outcomes),
+        LandingSource::GroundTruth { collected } => {
+            landed(lines(bytes, limits, |line| sagemaker::ground_truth(*collected, line)), Rows::Outcomes)
+        }
+        LandingSource::Inferences { model, source, endpoint, variant } => {
+            let place = Place { model, source: *source, endpoint: endpoint.as_deref(), variant: variant.as_deref() };
+            landed(lines(bytes, limits, |line| sagemaker::inference(&place, line)), Rows::Inferences)
+        }
+    }
+}
+
+fn landed<R>(lines: Lines<R>, rows: impl Fn(Vec<R>) -> Rows) -> Landed {
+    let Lines { good, bad, complete, bytes_read } = lines;
+    Landed { rows: rows(good), bad, complete, bytes_read }
 }
 
 fn prediction(model: &ModelName, line: &[u8]) -> Result<PredictionRecord, Rejection> {
@@ -167,6 +157,23 @@ fn outcome(line: &[u8]) -> Result<OutcomeEvent, Rejection> {
 }
 
 fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<T, Rejection> {
+    let mut unknown: Option<String> = None;
+    let value = deserialize(line, |path| {
+        unknown.get_or_insert(path);
+    })?;
+    // A field that is not known would be lost for good once the landed object is gone.
+    match unknown {
+        None => Ok(value),
+        Some(path) => Err(Rejection::new("unknown_field", format!("{path}: unknown field"))),
+    }
+}
+
+/// A line in a form that others define, who add fields as they like.
+pub(crate) fn parse_foreign<T: DeserializeOwned>(line: &[u8]) -> Result<T, Rejection> {
+    deserialize(line, |_| {})
+}
+
+fn deserialize<T: DeserializeOwned>(line: &[u8], mut unknown: impl FnMut(String)) -> Result<T, Rejection> {
     let text = std::str::from_utf8(line).map_err(|error| {
         Rejection::new("invalid_utf8", format!("byte {} of the line is not UTF-8", error.valid_up_to()))
     })?;
@@ -176,18 +183,11 @@ fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<T, Rejection> {
     }
     let mut json = serde_json::Deserializer::from_str(text);
     let mut track = serde_path_to_error::Track::new();
-    let mut unknown: Option<String> = None;
     let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
-    // A field that is not known would be lost for good once the landed object is gone.
-    let value = serde_ignored::deserialize(tracked, |path| {
-        unknown.get_or_insert_with(|| path.to_string());
-    });
+    let value = serde_ignored::deserialize(tracked, |path| unknown(path.to_string()));
     let value: T = value.map_err(|error| Rejection::new(reason_of(&error), format!("{}: {error}", track.path())))?;
     json.end().map_err(|error| Rejection::new("invalid_json", error.to_string()))?;
-    match unknown {
-        None => Ok(value),
-        Some(path) => Err(Rejection::new("unknown_field", format!("{path}: unknown field"))),
-    }
+    Ok(value)
 }
 
 fn reason_of(error: &serde_json::Error) -> &'static str {
@@ -421,17 +421,6 @@ mod tests {
         let landed = decode_landing(&predictions_table(), garbage.as_bytes(), limits);
         assert_eq!((landed.rows.len(), landed.bad.len(), landed.complete), (1, 11, false));
         assert_eq!((landed.bad[10].reason, landed.bad[10].offset), ("too_many_bad_lines", 28));
-    }
-
-    #[test]
-    fn quarantine_documents_hold_the_original() {
-        let line =
-            |original: &[u8]| BadLine { offset: 7, reason: "r", detail: "d".into(), original: original.to_vec() };
-        let document =
-            |original: &[u8]| serde_json::from_slice::<serde_json::Value>(&line(original).to_document("k")).unwrap();
-        assert_eq!(document(b"x")["original"], "x");
-        assert_eq!(document(b"\xff")["original_base64"], "/w==");
-        assert_eq!((&document(b"x")["landing_key"], &document(b"x")["offset"]), (&"k".into(), &7.into()));
     }
 
     /// Good lines, damaged ones, blank ones and noise.

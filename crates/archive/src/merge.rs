@@ -81,7 +81,7 @@ fn merge_sorted<R: Record>(existing: &Bytes, additions: &[R]) -> Result<MergedFi
             let record = record?;
             let key = record.key();
             if last.as_ref().is_some_and(|last| *last >= key) {
-                return Err(ArchiveError::Unsorted(record.prediction_id().to_string()));
+                return Err(ArchiveError::Unsorted(record.id()));
             }
             last = Some(key.clone());
             Ok((key, record))
@@ -117,7 +117,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::samples::{outcomes, predictions, shadows};
+    use crate::samples::{inferences, outcomes, predictions, shadows};
 
     #[test]
     fn a_tie_is_broken_by_content_even_where_values_are_equal() {
@@ -175,6 +175,11 @@ mod tests {
 
         #[test]
         fn merging_outcomes_is_a_semilattice(a in outcomes(), b in outcomes(), c in outcomes()) {
+            laws(&a, &b, &c);
+        }
+
+        #[test]
+        fn merging_inferences_is_a_semilattice(a in inferences(), b in inferences(), c in inferences()) {
             laws(&a, &b, &c);
         }
 

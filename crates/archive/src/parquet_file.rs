@@ -17,8 +17,9 @@ use parquet::{
         arrow_writer::ArrowWriterOptions,
     },
     basic::{Compression, ZstdLevel},
+    errors::ParquetError,
     file::{
-        metadata::SortingColumn,
+        metadata::{ParquetMetaDataReader, SortingColumn},
         properties::{EnabledStatistics, WriterProperties},
     },
     schema::types::ColumnPath,
@@ -41,8 +42,8 @@ const CREATED_BY: &str = "mannen version 1.0.0 (build archive)";
 /// Columns whose values hardly ever repeat: a dictionary would only be thrown away again.
 const WITHOUT_DICTIONARY: [&str; 2] = ["prediction", "event_digest"];
 
-/// Writes batches of `columns`, whose rows are in ascending order of the columns `sort`. The Bloom filter on the
-/// prediction id begins at a row group's size and is folded to what the ids that came need.
+/// Writes batches of `columns`, whose rows are in ascending order of the columns `sort`. The Bloom filter on the first of
+/// these, the id, begins at a row group's size and is folded to what the ids that came need.
 pub(crate) fn write(
     columns: &'static [Column],
     sort: &[&str],
@@ -60,9 +61,12 @@ pub(crate) fn write(
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_statistics_enabled(EnabledStatistics::Page)
-        .set_sorting_columns(Some(sorting))
-        .set_column_bloom_filter_fpp(path("prediction_id"), BLOOM_FALSE_POSITIVES)
-        .set_column_bloom_filter_max_ndv(path("prediction_id"), ROW_GROUP_ROWS as u64);
+        .set_sorting_columns(Some(sorting));
+    if let Some(id) = sort.first() {
+        properties = properties
+            .set_column_bloom_filter_fpp(path(id), BLOOM_FALSE_POSITIVES)
+            .set_column_bloom_filter_max_ndv(path(id), ROW_GROUP_ROWS as u64);
+    }
     for name in WITHOUT_DICTIONARY {
         properties = properties.set_column_dictionary_enabled(path(name), false);
     }
@@ -131,6 +135,25 @@ fn with_missing(rows: RecordBatch, wanted: &[&'static Column]) -> Result<RecordB
     }
     let options = RecordBatchOptions::new().with_row_count(Some(count));
     Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)?)
+}
+
+/// How many bytes at a file's end hold the footer of an hour file, but for huge ones.
+pub const FOOTER_BYTES: u64 = 64 * 1024;
+
+/// How many rows a file of `size_bytes` has, from its last bytes. `None` where `tail` does not reach back to where the
+/// footer begins.
+///
+/// # Errors
+/// Not a Parquet file, or a damaged one.
+pub fn footer_rows(tail: &Bytes, size_bytes: u64) -> Result<Option<u64>, ArchiveError> {
+    let mut reader = ParquetMetaDataReader::new();
+    match reader.try_parse_sized(tail, size_bytes) {
+        Ok(()) => {}
+        Err(ParquetError::NeedMoreData(_)) if (tail.len() as u64) < size_bytes => return Ok(None),
+        Err(error) => return Err(error.into()),
+    }
+    let rows = reader.finish()?.file_metadata().num_rows();
+    Ok(Some(u64::try_from(rows).unwrap_or_default()))
 }
 
 /// Some rows of a file.
@@ -213,7 +236,8 @@ mod tests {
         serialized_reader::ReadOptionsBuilder,
     };
 
-    use crate::{samples, write_predictions};
+    use super::{Compression, footer_rows};
+    use crate::{samples, write_inferences, write_outcomes, write_predictions};
 
     #[test]
     fn files_are_made_to_be_searched_by_id() {
@@ -223,9 +247,13 @@ mod tests {
         let options = ReadOptionsBuilder::new().with_page_index().with_reader_properties(properties).build();
         let reader = SerializedFileReader::new_with_options(bytes, options).unwrap();
         let metadata = reader.metadata();
+        let codecs =
+            (0..metadata.row_group(0).num_columns()).map(|column| metadata.row_group(0).column(column).compression());
+        assert!(codecs.into_iter().all(|codec| matches!(codec, Compression::ZSTD(_))));
         assert_eq!(metadata.file_metadata().created_by(), Some("mannen version 1.0.0 (build archive)"));
         let group = metadata.row_group(0);
         assert!((0..group.num_columns()).all(|column| group.column(column).column_index_offset().is_some()));
+        assert!((0..group.num_columns()).all(|column| group.column(column).offset_index_offset().is_some()));
         assert_eq!(group.sorting_columns().unwrap().iter().map(|c| c.column_idx).collect::<Vec<_>>(), [0, 2]);
         let ids = group.column(0).statistics().unwrap();
         let smallest = records.iter().map(|record| record.prediction_id).min().unwrap().to_string();
@@ -237,5 +265,41 @@ mod tests {
         let false_positives =
             strangers.filter(|record| filter.check(&record.prediction_id.to_string().as_str())).count();
         assert!(false_positives < 50, "{false_positives} of 1000");
+    }
+
+    #[test]
+    fn the_footer_alone_tells_the_rows() {
+        let records: Vec<_> = (0..200).map(samples::prediction).collect();
+        let rows: usize = records.iter().map(|record| record.candidates.len()).sum();
+        let bytes = write_predictions(&records).unwrap();
+        let size_bytes = bytes.len() as u64;
+        let tail = bytes.slice(bytes.len() / 2..);
+        assert_eq!(footer_rows(&tail, size_bytes).unwrap(), Some(rows as u64));
+        assert_eq!(footer_rows(&bytes.slice(bytes.len() - 100..), size_bytes).unwrap(), None);
+        assert!(footer_rows(&bytes.slice(..100), 100).is_err());
+    }
+
+    #[test]
+    fn every_table_is_sorted_compressed_and_indexed() {
+        let outcomes: Vec<_> = (0..200).map(samples::outcome).collect();
+        let inferences: Vec<_> = (0..200).map(samples::inference).collect();
+        let files = [
+            (write_outcomes(&outcomes).unwrap(), vec![0, 2, 7], outcomes[7].prediction_id.to_string()),
+            (write_inferences(&inferences).unwrap(), vec![0, 18], inferences[7].inference_id.clone()),
+        ];
+        for (bytes, sorted_by, id) in files {
+            let properties = ReaderProperties::builder().set_read_bloom_filter(true).build();
+            let options = ReadOptionsBuilder::new().with_page_index().with_reader_properties(properties).build();
+            let reader = SerializedFileReader::new_with_options(bytes, options).unwrap();
+            let group = reader.metadata().row_group(0);
+            assert_eq!(group.sorting_columns().unwrap().iter().map(|c| c.column_idx).collect::<Vec<_>>(), sorted_by);
+            for column in group.columns() {
+                assert!(matches!(column.compression(), Compression::ZSTD(_)), "{}", column.column_path());
+                assert!(column.column_index_offset().is_some() && column.offset_index_offset().is_some());
+            }
+            let row_group = reader.get_row_group(0).unwrap();
+            let filter = row_group.get_column_bloom_filter(0).unwrap();
+            assert!(filter.check(&id.as_str()) && !filter.check(&"a stranger"));
+        }
     }
 }

@@ -1,11 +1,11 @@
 use std::fmt::Debug;
 
 use bytes::Bytes;
-use domain::{Hour, OutcomeEvent, PredictionId, PredictionRecord, ShadowRecord, digest::sha256_hex};
+use domain::{Hour, InferenceRecord, OutcomeEvent, PredictionId, PredictionRecord, ShadowRecord, digest::sha256_hex};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{ArchiveError, outcomes, predictions, shadows};
+use crate::{ArchiveError, inferences, outcomes, predictions, shadows};
 
 /// Records of a file, one after the other.
 pub type RecordStream<R> = Box<dyn Iterator<Item = Result<R, ArchiveError>>>;
@@ -18,8 +18,11 @@ pub trait Record: Clone + Debug + PartialEq + Send + Sync + Sized + 'static {
     /// The record's key.
     fn key(&self) -> Self::Key;
 
-    /// The prediction that it belongs to.
-    fn prediction_id(&self) -> PredictionId;
+    /// The id that files are sorted and searched by.
+    fn id(&self) -> String;
+
+    /// The hour that it is archived under: that of the id, where the id tells one.
+    fn hour(&self) -> Hour;
 
     /// Whether this record, and not `other` of the same key, is archived: a total order on content.
     fn wins_over(&self, other: &Self) -> bool;
@@ -43,11 +46,6 @@ pub trait Record: Clone + Debug + PartialEq + Send + Sync + Sized + 'static {
     fn read(bytes: Bytes) -> Result<Vec<Self>, ArchiveError> {
         Self::stream(bytes)?.collect()
     }
-
-    /// The hour of event time that it is archived under.
-    fn hour(&self) -> Hour {
-        self.prediction_id().hour()
-    }
 }
 
 fn digest(record: &impl Serialize) -> String {
@@ -61,8 +59,12 @@ impl Record for PredictionRecord {
         self.prediction_id
     }
 
-    fn prediction_id(&self) -> PredictionId {
-        self.prediction_id
+    fn id(&self) -> String {
+        self.prediction_id.to_string()
+    }
+
+    fn hour(&self) -> Hour {
+        self.prediction_id.hour()
     }
 
     /// The earlier answer is the one that the caller may have acted on; between equal times the smaller digest.
@@ -87,8 +89,12 @@ impl Record for ShadowRecord {
         (self.prediction_id, self.arm.clone())
     }
 
-    fn prediction_id(&self) -> PredictionId {
-        self.prediction_id
+    fn id(&self) -> String {
+        self.prediction_id.to_string()
+    }
+
+    fn hour(&self) -> Hour {
+        self.prediction_id.hour()
     }
 
     /// The earlier one, as of the predictions that they are shadows of.
@@ -112,8 +118,12 @@ impl Record for OutcomeEvent {
         (self.prediction_id, self.observed_at, self.digest())
     }
 
-    fn prediction_id(&self) -> PredictionId {
-        self.prediction_id
+    fn id(&self) -> String {
+        self.prediction_id.to_string()
+    }
+
+    fn hour(&self) -> Hour {
+        self.prediction_id.hour()
     }
 
     /// The key holds the content.
@@ -127,5 +137,34 @@ impl Record for OutcomeEvent {
 
     fn stream(bytes: Bytes) -> Result<RecordStream<Self>, ArchiveError> {
         Ok(Box::new(outcomes::stream_outcomes(bytes)?))
+    }
+}
+
+impl Record for InferenceRecord {
+    type Key = (String, String);
+
+    fn key(&self) -> Self::Key {
+        (self.inference_id.clone(), self.digest())
+    }
+
+    fn id(&self) -> String {
+        self.inference_id.clone()
+    }
+
+    fn hour(&self) -> Hour {
+        Self::hour(self)
+    }
+
+    /// The key holds the content.
+    fn wins_over(&self, _: &Self) -> bool {
+        false
+    }
+
+    fn write_sorted(records: impl Iterator<Item = Result<Self, ArchiveError>>) -> Result<Bytes, ArchiveError> {
+        inferences::write_sorted(records)
+    }
+
+    fn stream(bytes: Bytes) -> Result<RecordStream<Self>, ArchiveError> {
+        Ok(Box::new(inferences::stream_inferences(bytes)?))
     }
 }

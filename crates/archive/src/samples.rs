@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    ArmAssignment, AssignmentExclusion, CandidateRecord, MetricValue, OutcomeEvent, PredictionId, PredictionRecord,
-    ShadowCandidate, ShadowRecord, Tier, Timings,
+    ArmAssignment, AssignmentExclusion, CandidateRecord, InferenceRecord, InferenceSource, MetricValue, OutcomeEvent,
+    Payload, PayloadEncoding, PredictionId, PredictionRecord, ShadowCandidate, ShadowRecord, Tier, Timings,
 };
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -226,5 +226,61 @@ pub(crate) fn outcomes() -> impl Strategy<Value = Vec<OutcomeEvent>> {
         let repeated: Vec<_> = events.iter().take(again).cloned().collect();
         events.extend(repeated);
         events
+    })
+}
+
+pub(crate) fn inference(seed: u32) -> InferenceRecord {
+    let payload =
+        |data: String| Payload { content_type: Some("text/csv".to_owned()), encoding: PayloadEncoding::Csv, data };
+    InferenceRecord {
+        model: "pickup-eta".parse().unwrap(),
+        source: InferenceSource::DataCapture,
+        inference_id: id(seed).to_string(),
+        event_id: Some(format!("event-{seed}")),
+        inference_time: at(i64::from(seed)),
+        endpoint: Some("e".to_owned()),
+        variant: Some("v".to_owned()),
+        input: Some(payload(format!("{seed},,1"))),
+        output: Some(payload(seed.to_string())),
+        input_location: None,
+        output_location: None,
+        failure: None,
+    }
+}
+
+fn payload() -> impl Strategy<Value = Option<Payload>> {
+    let data = prop_oneof![
+        (Just(PayloadEncoding::Csv), ".{0,8}"),
+        (Just(PayloadEncoding::Json), "[1-9][0-9]{0,2}"),
+        (Just(PayloadEncoding::Base64), Just("/w==".to_owned())),
+    ];
+    let payload = (prop::option::of("[a-z/]{1,6}"), data).prop_map(|(content_type, (encoding, data))| Payload {
+        content_type,
+        encoding,
+        data,
+    });
+    prop::option::of(payload)
+}
+
+/// Up to eight inferences, some of ids that are predictions', some equal.
+pub(crate) fn inferences() -> impl Strategy<Value = Vec<InferenceRecord>> {
+    let texts = (prop::option::of("[a-z0-9-]{1,6}"), prop::option::of("[a-z]{1,4}"), prop::option::of(".{0,4}"));
+    let one = (0u32..6, any::<bool>(), 0i64..3, texts, payload(), payload()).prop_map(
+        |(seed, ours, micros, (event_id, endpoint, failure), input, output)| InferenceRecord {
+            source: InferenceSource::ALL[seed as usize % 3],
+            inference_id: if ours { id(seed).to_string() } else { format!("foreign-{seed}") },
+            event_id,
+            inference_time: at(micros),
+            endpoint,
+            failure,
+            input,
+            output,
+            ..inference(seed)
+        },
+    );
+    (prop::collection::vec(one, 0..8), 0usize..3).prop_map(|(mut records, again)| {
+        let repeated: Vec<_> = records.iter().take(again).cloned().collect();
+        records.extend(repeated);
+        records
     })
 }

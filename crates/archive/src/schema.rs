@@ -128,6 +128,29 @@ pub const OUTCOMES: &[Column] = &[
     column("event_digest", Text, "SHA-256 of the event: the same event sent twice is one row."),
 ];
 
+/// Inferences that SageMaker itself recorded: one row per event, sorted by `inference_id`, then `event_digest`.
+pub const INFERENCES: &[Column] = &[
+    column("inference_id", Text, "The caller's `InferenceId`; SageMaker's event id where there was none."),
+    nullable("prediction_id", Text, "The prediction that this is the inference of, where the inference id names one."),
+    nullable("candidate_id", Text, "The candidate, where the inference id names one."),
+    column("model_name", Text, "The model, as the landing prefix names it."),
+    column("source", Text, "Who saw it: `data-capture`, `batch-transform` or `async-inference`."),
+    nullable("event_id", Text, "SageMaker's id of the event."),
+    column("inference_time", TimestampUtc, "When the model was asked, by SageMaker's clock."),
+    nullable("endpoint", Text, "The SageMaker endpoint."),
+    nullable("variant", Text, "The production variant."),
+    nullable("input_content_type", Text, "The media type of the input."),
+    nullable("input_encoding", Text, "How `input` is written: `CSV`, `JSON` or `BASE64`."),
+    nullable("input", Text, "What the model was asked."),
+    nullable("output_content_type", Text, "The media type of the output."),
+    nullable("output_encoding", Text, "How `output` is written: `CSV`, `JSON` or `BASE64`."),
+    nullable("output", Text, "What the model answered."),
+    nullable("input_location", Text, "The S3 object that holds the input (asynchronous inference)."),
+    nullable("output_location", Text, "The S3 object that holds the output (asynchronous inference)."),
+    nullable("failure", Text, "Why the model did not answer (asynchronous inference)."),
+    column("event_digest", Text, "SHA-256 of the record: the same event delivered twice is one row."),
+];
+
 /// The name of a list's items, as Parquet's own specification has it.
 pub(crate) const LIST_ITEM: &str = "element";
 
@@ -184,6 +207,11 @@ pub fn markdown() -> String {
             SHADOWS,
         ),
         ("Outcomes", "One row per event, sorted by `prediction_id`, `observed_at`, `event_digest`.", OUTCOMES),
+        (
+            "Inferences",
+            "What SageMaker itself recorded. One row per event, sorted by `inference_id`, `event_digest`.",
+            INFERENCES,
+        ),
     ];
     for (title, about, columns) in tables {
         _ = writeln!(text, "\n## {title}\n{about}\n\n| column | type | NULL | what |\n|---|---|---|---|");

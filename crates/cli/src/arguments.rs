@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    experiment::ExperimentCommand, features::FeaturesCommand, release::ReleaseCommand, report::ReportOptions,
-    stats::StatsCommand,
+    archive_command::ArchiveCommand, experiment::ExperimentCommand, features::FeaturesCommand, release::ReleaseCommand,
+    report::ReportOptions, stats::StatsCommand,
 };
 
 /// Everything around a model in production: train, release, serve, archive, evaluate.
@@ -46,6 +46,11 @@ pub(crate) enum Command {
     /// garbage, without and with a second endpoint, and checks that every request is answered by the right tier within its deadline
     /// and archived. Exits with 1 where one is not.
     FaultMatrix(FaultMatrixOptions),
+    /// Look after the archive: compact, verify, redrive, count, query, collect garbage, export
+    Archive {
+        #[command(subcommand)]
+        command: ArchiveCommand,
+    },
     /// Check, explain, compare and run a feature spec
     Features {
         #[command(subcommand)]

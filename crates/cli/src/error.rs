@@ -53,6 +53,17 @@ pub(crate) enum CliError {
         /// Why.
         detail: String,
     },
+    /// The archive.
+    #[error(transparent)]
+    Archiver(#[from] result_archiver::ArchiverError),
+    /// An archive that is not as it should be.
+    #[error("{0} things are wrong with the archive")]
+    ArchiveTrouble(usize),
+    /// A prediction that nothing is known of.
+    #[error(
+        "nothing is known of {0}: it is not in archive, segments or landing; `mannen archive stats` tells which hours are there"
+    )]
+    UnknownPrediction(domain::PredictionId),
     /// A step came to another result than it should.
     #[error("{0}")]
     Unexpected(String),
@@ -135,6 +146,9 @@ impl CliError {
             Self::LookupUndeclared { .. } => "lookup_undeclared",
             Self::LookupOptions { .. } => "lookup_build_invalid",
             Self::Differs(_) => "differs",
+            Self::Archiver(error) => error.reason(),
+            Self::ArchiveTrouble(_) => "archive_trouble",
+            Self::UnknownPrediction(_) => "unknown_prediction",
             Self::Unexpected(_) => "unexpected",
             Self::Interrupted => "interrupted",
         }

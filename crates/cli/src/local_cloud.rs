@@ -57,6 +57,9 @@ impl RunningCloud {
             // Whoever reaches a laptop's own port is its user.
             ("AllowForcedArm".to_owned(), "true".to_owned()),
         ]);
+        let key = std::env::var(PERSONAL_DATA_KEY).unwrap_or_default();
+        check_personal_data_key(model.plan.hashed_input(), &key)?;
+        setup.parameters.insert("PersonalDataKey".to_owned(), key);
         // A batch whose function died comes back at once: nobody waits six minutes at a laptop.
         setup.queue_retry_delay = Some(Duration::from_secs(1));
         setup.static_routes =
@@ -150,6 +153,22 @@ fn read_template(path: Option<&Path>) -> Result<String, CliError> {
     std::fs::read_to_string(path).map_err(|error| CliError::io(format!("read `{}`", path.display()), error))
 }
 
+/// The key of hashes that stand for personal inputs, as the functions have it too.
+const PERSONAL_DATA_KEY: &str = "PERSONAL_DATA_KEY";
+
+/// A release that hashes inputs would be published and then served by nobody.
+fn check_personal_data_key(hashed: Option<&str>, key: &str) -> Result<(), CliError> {
+    let what = match (hashed, key) {
+        (None, "") => return Ok(()),
+        (Some(input), "") => format!("input `{input}` is stored as a keyed hash: set {PERSONAL_DATA_KEY}"),
+        (_, key) => match key.parse::<prediction_proxy::PersonalDataKey>() {
+            Ok(_) => return Ok(()),
+            Err(why) => format!("{PERSONAL_DATA_KEY}: {why}"),
+        },
+    };
+    Err(CliError::Unexpected(what))
+}
+
 /// Marks a folder as ours, so that no other is ever emptied.
 const MARK: &str = ".mannen-folder";
 
@@ -197,6 +216,15 @@ fn fresh_folder(folder: &Path) -> Result<(PathBuf, File), CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_model_that_hashes_needs_a_key() {
+        let told = |hashed, key| check_personal_data_key(hashed, key).err().map(|error| error.to_string());
+        assert_eq!(told(None, ""), None);
+        assert_eq!(told(Some("rider"), "0123456789abcdef0123456789abcdef"), None);
+        assert!(told(Some("rider"), "").unwrap().contains("PERSONAL_DATA_KEY"));
+        assert!(told(None, "short").unwrap().contains("32 characters"));
+    }
 
     #[test]
     fn only_folders_of_our_own_are_emptied() {

@@ -4,7 +4,9 @@
 //! (`programs`), so that the local cloud can run them as processes of their own without seven links.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+mod archive_command;
 mod archive_counts;
+mod archive_text;
 mod arguments;
 mod demo;
 mod error;
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
             Command::Features { command } => features::run(&command, terminal),
             Command::Experiment { command } => experiment::run(&command, terminal).await,
             Command::Report(options) => report::run(&options, terminal).await,
+            Command::Archive { command } => archive_command::run(&command, terminal).await,
             Command::Stats { .. } => Ok(()),
         }
     });

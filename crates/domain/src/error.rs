@@ -35,6 +35,9 @@ pub enum DomainError {
     /// An outcome that says nothing, or contradicts itself.
     #[error("{0}")]
     InvalidOutcome(String),
+    /// An inference that SageMaker has recorded in a way that no row can hold.
+    #[error("{0}")]
+    InvalidInference(String),
     /// A release document that cannot be served from.
     #[error("invalid release: {0}")]
     InvalidRelease(String),
@@ -49,6 +52,7 @@ impl DomainError {
             Self::InvalidHour(_) => "invalid_hour",
             Self::InvalidKey { .. } => "invalid_key",
             Self::InvalidOutcome(_) => "invalid_outcome",
+            Self::InvalidInference(_) => "invalid_inference",
             Self::InvalidRelease(_) => "invalid_release",
         }
     }

@@ -4,13 +4,20 @@
 //! landing/predictions/<model>/dt=YYYY-MM-DD/hour=HH/<prediction id>.json   one per request, by the proxy
 //! landing/shadows/<model>/dt=…/hour=…/<prediction id>.<arm digest>.json    one per request and shadow arm, by the proxy
 //! landing/outcomes/dt=…/hour=…/<prediction id>.<event digest>.json         one per event, by the intake
+//! landing/data-capture/<model>/<endpoint>/<variant>/yyyy/mm/dd/hh/….jsonl  SageMaker Data Capture, as SageMaker writes it
+//! landing/batch-transform/<model>/….out                                   outputs of SageMaker batch transform jobs
+//! landing/async-inference/<model>/…                                       notifications of SageMaker asynchronous endpoints
+//! landing/ground-truth/<model>/yyyy/mm/dd/hh/….jsonl                       SageMaker ground truth, by hour of collection
 //! segments/predictions/<model>/dt=…/hour=…/<digest>.parquet                one per archived batch
 //! segments/shadows/<model>/dt=…/hour=…/<digest>.parquet
 //! segments/outcomes/dt=…/hour=…/<digest>.parquet
+//! segments/inferences/<model>/dt=…/hour=…/<digest>.parquet
 //! archive/predictions/model=<model>/dt=…/hour=…/part-00.parquet            one per hour, de-duplicated
 //! archive/shadows/model=<model>/dt=…/hour=…/part-00.parquet
 //! archive/outcomes/dt=…/hour=…/part-00.parquet
+//! archive/inferences/model=<model>/dt=…/hour=…/part-00.parquet             what SageMaker itself recorded
 //! quarantine/<landing key>/<offset>.json                                   one per bad line
+//! quarantine/objects/<digest>/<landing key>                                landed objects that no table is known for
 //! releases/<model>/<release id>.json  releases/<model>/current.json        immutable; the pointer
 //! releases/<model>/history/<moved at>-<release id>.json                    the pointer as it was, once per move
 //! lookups/<table>/<SHA-256 of the content>.parquet                         lookup tables, pinned by releases; immutable
@@ -32,7 +39,9 @@
 
 use std::fmt;
 
-use crate::{DomainError, Hour, ModelName, PredictionId, ReleaseId, ReleasePointer, digest::sha256_hex};
+use crate::{
+    DomainError, Hour, InferenceSource, ModelName, PredictionId, ReleaseId, ReleasePointer, digest::sha256_hex,
+};
 
 /// What the proxy and the intake write, and what the archiver's trigger is bound to.
 pub const LANDING: &str = "landing/";
@@ -46,6 +55,8 @@ pub enum Table {
     Shadows(ModelName),
     /// Outcome events. They know their prediction, not its model.
     Outcomes,
+    /// Inferences of one model that SageMaker itself has recorded.
+    Inferences(ModelName),
 }
 
 /// One hour of one table: the unit of archiving, compaction and evaluation.
@@ -63,6 +74,7 @@ impl Table {
             Self::Predictions(model) => format!("predictions/{model}"),
             Self::Shadows(model) => format!("shadows/{model}"),
             Self::Outcomes => "outcomes".to_owned(),
+            Self::Inferences(model) => format!("inferences/{model}"),
         }
     }
 
@@ -71,12 +83,19 @@ impl Table {
             Self::Predictions(model) => format!("predictions/model={model}"),
             Self::Shadows(model) => format!("shadows/model={model}"),
             Self::Outcomes => "outcomes".to_owned(),
+            Self::Inferences(model) => format!("inferences/model={model}"),
         }
     }
 
     /// All hour files of the table.
     pub fn archive_prefix(&self) -> String {
         format!("archive/{}/", self.hive())
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.plain())
     }
 }
 
@@ -107,23 +126,130 @@ pub fn landing_outcome(id: PredictionId, event_digest: &str) -> String {
     format!("{LANDING}outcomes/{}/{id}.{}.json", hour_path(id.hour()), event_digest.get(..16).unwrap_or(event_digest))
 }
 
-/// Which table a landed object's lines belong to, from its key alone. Everything below the table's prefix is taken,
-/// whatever its name, so that files can also be dropped there by hand.
-pub fn landing_table(key: &str) -> Result<Table, DomainError> {
+/// What a landed object's lines are, from its key alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LandingSource {
+    /// Prediction records of the proxy.
+    Predictions(ModelName),
+    /// What shadow arms said.
+    Shadows(ModelName),
+    /// Outcome events.
+    Outcomes,
+    /// What SageMaker has recorded. Endpoint and variant where the key has them.
+    Inferences {
+        /// The model.
+        model: ModelName,
+        /// The kind of file.
+        source: InferenceSource,
+        /// The endpoint (Data Capture).
+        endpoint: Option<String>,
+        /// The production variant (Data Capture).
+        variant: Option<String>,
+    },
+    /// Labels in SageMaker's ground-truth form.
+    GroundTruth {
+        /// The hour in which they were collected: the time of an observation that has none of its own.
+        collected: Hour,
+    },
+}
+
+impl LandingSource {
+    /// Where its rows go.
+    pub fn table(&self) -> Table {
+        match self {
+            Self::Predictions(model) => Table::Predictions(model.clone()),
+            Self::Shadows(model) => Table::Shadows(model.clone()),
+            Self::Inferences { model, .. } => Table::Inferences(model.clone()),
+            Self::Outcomes | Self::GroundTruth { .. } => Table::Outcomes,
+        }
+    }
+}
+
+const GROUND_TRUTH: &str = "ground-truth";
+
+/// What a landed object holds, from its key alone. Everything below a source's prefix is taken, whatever its name, so
+/// that files can also be dropped there by hand.
+pub fn landing_source(key: &str) -> Result<LandingSource, DomainError> {
     let invalid = || DomainError::InvalidKey {
         key: key.to_owned(),
-        expected: "landing/predictions/<model>/…, landing/shadows/<model>/… or landing/outcomes/…",
+        expected: "landing/predictions/<model>/…, landing/shadows/<model>/…, landing/outcomes/…, landing/data-capture/<model>/…, \
+                   landing/batch-transform/<model>/…, landing/async-inference/<model>/… or \
+                   landing/ground-truth/<model>/yyyy/mm/dd/hh/…",
     };
     let below = key.strip_prefix(LANDING).ok_or_else(invalid)?;
-    match below.split_once('/').ok_or_else(invalid)? {
-        (table @ ("predictions" | "shadows"), rest) => {
-            let (model, _) = rest.split_once('/').ok_or_else(invalid)?;
-            let model = model.parse().map_err(|_| invalid())?;
-            Ok(if table == "shadows" { Table::Shadows(model) } else { Table::Predictions(model) })
-        }
-        ("outcomes", _) => Ok(Table::Outcomes),
-        _ => Err(invalid()),
+    let (family, rest) = below.split_once('/').ok_or_else(invalid)?;
+    if family == "outcomes" {
+        return Ok(LandingSource::Outcomes);
     }
+    let (model, rest) = rest.split_once('/').ok_or_else(invalid)?;
+    let model: ModelName = model.parse().map_err(|_| invalid())?;
+    if family == "predictions" {
+        return Ok(LandingSource::Predictions(model));
+    }
+    if family == "shadows" {
+        return Ok(LandingSource::Shadows(model));
+    }
+    if family == GROUND_TRUTH {
+        let parts: Vec<&str> = rest.split('/').collect();
+        let collected = plain_hour(&parts).ok_or_else(invalid)?;
+        return Ok(LandingSource::GroundTruth { collected });
+    }
+    let source = InferenceSource::ALL.into_iter().find(|source| source.as_str() == family).ok_or_else(invalid)?;
+    let parts: Vec<&str> = rest.split('/').collect();
+    let (endpoint, variant) = match (source, parts.as_slice()) {
+        (InferenceSource::DataCapture, [endpoint, variant, hour @ ..]) if plain_hour(hour).is_some() => {
+            (Some((*endpoint).to_owned()), Some((*variant).to_owned()))
+        }
+        _ => (None, None),
+    };
+    Ok(LandingSource::Inferences { model, source, endpoint, variant })
+}
+
+/// The hour of SageMaker's `yyyy/mm/dd/hh/<file>`.
+fn plain_hour(parts: &[&str]) -> Option<Hour> {
+    let [year, month, day, hour, _file] = parts else { return None };
+    let hour = Some(hour).filter(|hour| hour.len() == 2)?;
+    Hour::from_parts(&format!("{year}-{month}-{day}"), hour.parse().ok()?).ok()
+}
+
+fn plain_hour_path(hour: Hour) -> String {
+    format!("{}/{:02}", hour.date().replace('-', "/"), hour.hour_of_day())
+}
+
+/// A Data Capture file of ours, below a destination: `<endpoint>/<variant>/yyyy/mm/dd/hh/<name>.jsonl`, as SageMaker has it.
+pub fn data_capture_file(endpoint: &str, variant: &str, hour: Hour, name: &str) -> String {
+    format!("{endpoint}/{variant}/{}/{name}.jsonl", plain_hour_path(hour))
+}
+
+/// A ground-truth file of ours, below a prefix: `yyyy/mm/dd/hh/<name>.jsonl` of label collection, as SageMaker has it.
+pub fn ground_truth_file(collected: Hour, name: &str) -> String {
+    format!("{}/{name}.jsonl", plain_hour_path(collected))
+}
+
+/// Where a model's Data Capture files land.
+pub fn data_capture_landing(model: &ModelName) -> String {
+    format!("{LANDING}{}/{model}/", InferenceSource::DataCapture.as_str())
+}
+
+/// Where a model's ground-truth files land.
+pub fn ground_truth_landing(model: &ModelName) -> String {
+    format!("{LANDING}{GROUND_TRUTH}/{model}/")
+}
+
+/// The outcome events of one prediction in the landing area begin with this.
+pub fn landing_outcomes_of(id: PredictionId) -> String {
+    format!("{LANDING}outcomes/{}/{id}.", hour_path(id.hour()))
+}
+
+/// The prediction that a landing object of the proxy or the intake is of, and the hour in its path; `None` for other files.
+pub fn landing_prediction_id(key: &str) -> Option<PredictionId> {
+    landing_source(key).ok()?;
+    key.rsplit('/').next()?.split('.').next()?.parse().ok()
+}
+
+/// Which table a landed object's lines belong to, from its key alone.
+pub fn landing_table(key: &str) -> Result<Table, DomainError> {
+    landing_source(key).map(|source| source.table())
 }
 
 /// All segments, of every table and hour: what is not yet compacted.
@@ -150,6 +276,10 @@ pub fn segment_partition(key: &str) -> Result<Partition, DomainError> {
         }),
         ["shadows", model, date, hour, _] => Ok(Partition {
             table: Table::Shadows(model.parse().map_err(|_| invalid())?),
+            hour: parse_hour(date, hour).ok_or_else(invalid)?,
+        }),
+        ["inferences", model, date, hour, _] => Ok(Partition {
+            table: Table::Inferences(model.parse().map_err(|_| invalid())?),
             hour: parse_hour(date, hour).ok_or_else(invalid)?,
         }),
         ["outcomes", date, hour, _] => {
@@ -182,13 +312,75 @@ pub fn hour_of_hour_file(key: &str) -> Option<Hour> {
     parse_hour(steps.next()?, hour)
 }
 
+/// All hour files, of every table.
+pub const ARCHIVE: &str = "archive/";
+
+/// The table and hour of an hour file, or `None` where the key is not one.
+pub fn hour_file_partition(key: &str) -> Option<Partition> {
+    let parts: Vec<&str> = key.strip_prefix(ARCHIVE)?.split('/').collect();
+    let model = |text: &str| text.strip_prefix("model=")?.parse().ok();
+    let (table, date, hour) = match parts.as_slice() {
+        ["predictions", name, date, hour, _] => (Table::Predictions(model(name)?), date, hour),
+        ["shadows", name, date, hour, _] => (Table::Shadows(model(name)?), date, hour),
+        ["inferences", name, date, hour, _] => (Table::Inferences(model(name)?), date, hour),
+        ["outcomes", date, hour, _] => (Table::Outcomes, date, hour),
+        _ => return None,
+    };
+    Some(Partition { table, hour: parse_hour(date, hour)? })
+}
+
+/// The hour that a key's path tells (`dt=…/hour=…`), whatever it is a key of.
+pub fn hour_in_path(key: &str) -> Option<Hour> {
+    let parts: Vec<&str> = key.split('/').collect();
+    parts.windows(2).find_map(|pair| parse_hour(pair[0], pair[1].split('.').next()?))
+}
+
 /// One bad line of a landed object, with its reason, byte offset and original bytes.
 pub fn quarantine(landing_key: &str, offset: u64) -> String {
     format!("quarantine/{landing_key}/{offset:012}.json")
 }
 
+/// The landing key of a quarantined line, from its own key.
+pub fn landing_key_of_quarantined_line(key: &str) -> Option<&str> {
+    let (landing_key, _offset) = key.strip_prefix(QUARANTINE)?.rsplit_once('/')?;
+    landing_key.starts_with(LANDING).then_some(landing_key)
+}
+
+/// A landing object of lines that were taken out of quarantine, beside the object that they came from. The digest is of
+/// their content: the same lines are the same object.
+pub fn redriven(landing_key: &str, digest: &str) -> Option<String> {
+    let (folder, _) = landing_key.rsplit_once('/')?;
+    Some(format!("{folder}/redriven-{}.jsonl", digest.get(..16).unwrap_or(digest)))
+}
+
+/// A landed object that no table is known for, as it was. The digest is of its content: another object that lands under
+/// the same key does not replace it.
+pub fn quarantined_object(landing_key: &str, digest: &str) -> String {
+    format!("{QUARANTINED_OBJECTS}{}/{landing_key}", digest.get(..16).unwrap_or(digest))
+}
+
+/// All such objects.
+pub const QUARANTINED_OBJECTS: &str = "quarantine/objects/";
+
+/// The landing key of such an object.
+pub fn landing_key_of_quarantined(key: &str) -> Option<&str> {
+    key.strip_prefix(QUARANTINED_OBJECTS)?.split_once('/').map(|(_, landing_key)| landing_key)
+}
+
 /// All quarantined lines.
 pub const QUARANTINE: &str = "quarantine/";
+
+/// All releases and pointers.
+pub const RELEASES: &str = "releases/";
+
+/// All evaluations.
+pub const EVALUATIONS: &str = "evaluations/";
+
+/// The id of an immutable release document, or `None` where the key is none.
+pub fn release_id_of(key: &str) -> Option<ReleaseId> {
+    let (_model, name) = key.strip_prefix(RELEASES)?.split_once('/')?;
+    name.strip_suffix(".json")?.parse().ok()
+}
 
 /// An immutable release document.
 pub fn release(model: &ModelName, id: &ReleaseId) -> String {
@@ -351,6 +543,34 @@ mod tests {
     }
 
     #[test]
+    fn landing_keys_tell_their_source() {
+        let capture = LandingSource::Inferences {
+            model: model(),
+            source: InferenceSource::DataCapture,
+            endpoint: Some("e".to_owned()),
+            variant: Some("v".to_owned()),
+        };
+        let hour: Hour = "2026-02-14T07".parse().unwrap();
+        let key = data_capture_landing(&model()) + &data_capture_file("e", "v", hour, "x");
+        assert_eq!(key, "landing/data-capture/pickup-eta/e/v/2026/02/14/07/x.jsonl");
+        assert_eq!(landing_source(&key).unwrap(), capture);
+        assert_eq!(landing_table(&key).unwrap(), Table::Inferences(model()));
+        let key = ground_truth_landing(&model()) + &ground_truth_file(hour, "x");
+        assert_eq!(key, "landing/ground-truth/pickup-eta/2026/02/14/07/x.jsonl");
+        assert_eq!(landing_source(&key).unwrap(), LandingSource::GroundTruth { collected: hour });
+        for key in ["landing/batch-transform/pickup-eta/job/a.csv.out", "landing/async-inference/pickup-eta/a.json"] {
+            assert_eq!(landing_table(key).unwrap(), Table::Inferences(model()), "{key}");
+        }
+        for key in [
+            "landing/ground-truth/pickup-eta/x.jsonl",
+            "landing/ground-truth/pickup-eta/2026/2/14/7/x",
+            "landing/batch-transform/x",
+        ] {
+            assert!(landing_source(key).is_err(), "{key}");
+        }
+    }
+
+    #[test]
     fn raw_keys_tell_their_model() {
         assert_eq!(raw_model("raw/pickup-eta/2026/trips.csv.gz").unwrap(), model());
         for key in ["raw/", "raw/x.csv", "raw/pickup-eta/", "raw/pickup-eta/a/", "raw/../x", "datasets/pickup-eta/x"] {
@@ -378,7 +598,8 @@ mod tests {
 
     #[test]
     fn segment_and_hour_keys_tell_their_partition() {
-        for table in [Table::Predictions(model()), Table::Shadows(model()), Table::Outcomes] {
+        for table in [Table::Predictions(model()), Table::Shadows(model()), Table::Outcomes, Table::Inferences(model())]
+        {
             let partition = Partition { table, hour: "2026-01-31T07".parse().unwrap() };
             let key = segment(&partition, "abc");
             assert!(key.starts_with(&segment_prefix(&partition)));
@@ -388,6 +609,9 @@ mod tests {
             assert_eq!(hour_of_hour_file(&key), Some(partition.hour));
             assert_eq!(hour_of_evaluation(&evaluation(&model(), partition.hour)), Some(partition.hour));
             assert_eq!(hour_of_evaluation(&key), None);
+            assert_eq!(hour_file_partition(&key), Some(partition.clone()));
+            assert_eq!(hour_in_path(&key), Some(partition.hour));
+            assert_eq!(hour_in_path(&segment(&partition, "abc")), Some(partition.hour));
         }
         for key in
             ["segments/outcomes/dt=2026-01-31/hour=7/x", "segments/outcomes/dt=2026-01-31/x", "segments/a/b/c/d/e"]

@@ -8,6 +8,7 @@
 pub mod digest;
 mod error;
 mod hour;
+mod inference;
 pub mod lake;
 mod names;
 mod outcome;
@@ -21,6 +22,7 @@ mod time;
 
 pub use error::DomainError;
 pub use hour::Hour;
+pub use inference::{InferenceKey, InferenceRecord, InferenceSource, Payload, PayloadEncoding};
 pub use names::{CandidateId, ModelName, RideId, UnitId};
 pub use outcome::{MetricValue, OutcomeEvent, OutcomeState};
 pub use prediction_id::PredictionId;

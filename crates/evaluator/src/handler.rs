@@ -164,7 +164,7 @@ async fn archived_hours<S: ListObjects>(
                 Table::Predictions(_) => files.predictions = Some(object.etag),
                 Table::Outcomes => files.outcomes = Some(object.etag),
                 // Not listed above.
-                Table::Shadows(_) => {}
+                Table::Shadows(_) | Table::Inferences(_) => {}
             }
         }
     }

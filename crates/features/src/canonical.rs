@@ -73,8 +73,11 @@ pub(crate) fn parts(spec: &Spec) -> Vec<Part> {
     let prediction = &spec.prediction;
     push(PartKind::Prediction, "", format!("prediction {prediction:?}\n"), format!("{prediction}"));
     for input in &spec.inputs {
-        let Input { name, scope, of, unit, nullable, default, min, max, allowed, description: _ } = input;
-        let line = format!("input {name} {scope:?} {of} {unit:?} {nullable} {default:?} {min:?} {max:?} {allowed:?}\n");
+        let Input { name, scope, of, unit, nullable, default, min, max, allowed, personal, description: _ } = input;
+        let personal = personal.map_or_else(String::new, |personal| format!(" {personal:?}"));
+        let line = format!(
+            "input {name} {scope:?} {of} {unit:?} {nullable} {default:?} {min:?} {max:?} {allowed:?}{personal}\n"
+        );
         push(PartKind::Input, name, line, input.to_string());
     }
     for zones in &spec.zones {

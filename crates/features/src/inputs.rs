@@ -187,6 +187,10 @@ pub(crate) fn read_value(input: &Input, json: Option<&Json>) -> Result<Value, (&
         }
         Some(json) => json,
     };
+    let shown = |json: &Json| match input.personal {
+        Some(_) => "what was sent".to_owned(),
+        None => shown(json),
+    };
     let wrong_type = || {
         let unit = input.unit.as_ref().map(|unit| format!(" in {unit}")).unwrap_or_default();
         let what = match input.of {
@@ -223,6 +227,7 @@ pub(crate) fn read_value(input: &Input, json: Option<&Json>) -> Result<Value, (&
         let bound = |bound: Option<f64>| bound.map_or_else(|| "…".to_owned(), |bound| bound.to_string());
         let range = format!("{} to {}", bound(input.min), bound(input.max));
         let unit = input.unit.as_ref().map(|unit| format!(" {unit}")).unwrap_or_default();
+        let number = if input.personal.is_some() { shown(json) } else { number.to_string() };
         return Err(("out_of_range", format!("`{}` is {number}; allowed is {range}{unit}", input.name)));
     }
     if !input.allowed.is_empty() && !input.allowed.contains(&value) {

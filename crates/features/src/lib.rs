@@ -29,6 +29,7 @@ mod math;
 mod op;
 mod openapi;
 mod pattern;
+mod personal;
 mod plan;
 mod program;
 mod resources;
@@ -50,6 +51,7 @@ pub use lookup::{
     FOLD_COLUMN, KeyType, LookupBuild, LookupDeclaration, LookupError, LookupFolds, LookupKeys, LookupTable,
     LookupValues, OutOfFold, Statistic, ValueType,
 };
+pub use personal::Personal;
 pub use plan::{FeatureTable, Plan, Scratch, label_expression, lookup_declarations};
 pub use resources::Resources;
 pub use row_expressions::{RowColumn, RowExpression, RowExpressions, RowScratch, RowValues};

@@ -10,6 +10,7 @@ use crate::{
     error::Location,
     holidays::{self, Calendar},
     lookup::{KeyType, LookupDeclaration, MAX_KEYS, ValueType},
+    personal::Personal,
     zones::ZoneSet,
 };
 
@@ -99,6 +100,8 @@ pub struct Input {
     pub max: Option<f64>,
     /// The allowed texts or integers. Empty: any.
     pub allowed: Vec<Value>,
+    /// What becomes of it before anything is stored, where it is personal data.
+    pub personal: Option<Personal>,
 }
 
 impl fmt::Display for Input {
@@ -126,6 +129,11 @@ impl fmt::Display for Input {
             None if self.nullable => f.write_str(", or NULL")?,
             None => {}
         }
+        f.write_str(match self.personal {
+            Some(Personal::Drop) => ", personal: not stored",
+            Some(Personal::Hash) => ", personal: stored as a keyed hash",
+            None => "",
+        })?;
         if self.default.is_some() && self.nullable { f.write_str(" or NULL") } else { Ok(()) }
     }
 }
@@ -179,6 +187,7 @@ struct InputDocument {
     max: Option<f64>,
     #[serde(rename = "enum", default)]
     allowed: Vec<toml::Value>,
+    personal: Option<Personal>,
 }
 
 fn request_scope() -> Scope {
@@ -284,6 +293,7 @@ impl Spec {
             min: None,
             max: None,
             allowed: Vec::new(),
+            personal: None,
         }];
         for (name, input) in document.inputs {
             let start = input.span().start;
@@ -435,6 +445,9 @@ fn read_input(source: &Source<'_>, start: usize, name: String, document: InputDo
     if !document.allowed.is_empty() && !matches!(of, Type::String | Type::Int) {
         return Err(error("enum_invalid", format!("input `{name}`: enum needs a string or int, not a {of}")));
     }
+    if document.personal.is_some() && document.scope == Scope::Training {
+        return Err(error("personal_invalid", format!("input `{name}`: only inputs of requests are stored")));
+    }
     let value = |value: toml::Value, what: &str| {
         let shown = value.to_string();
         match (of, value) {
@@ -459,6 +472,7 @@ fn read_input(source: &Source<'_>, start: usize, name: String, document: InputDo
         min: document.min,
         max: document.max,
         allowed,
+        personal: document.personal,
         name,
     })
 }

@@ -1,6 +1,8 @@
 use cloud::config::{ConfigError, Environment};
 use domain::ModelName;
 
+use crate::PersonalDataKey;
+
 /// The function's environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -21,6 +23,9 @@ pub struct Config {
     /// `AWS_LAMBDA_MAX_CONCURRENCY`: how many invocations one process has at once, as Lambda managed instances set it. Elsewhere
     /// it is not set, and there is one.
     pub max_concurrency: u32,
+    /// `PERSONAL_DATA_KEY`: the key of hashes that stand for personal inputs, at least 32 characters. Without it no release
+    /// is served whose spec hashes an input.
+    pub personal_data_key: Option<PersonalDataKey>,
 }
 
 impl Config {
@@ -34,6 +39,7 @@ impl Config {
             deferred_work: environment.or("DEFERRED_WORK", false)?,
             allow_forced_arm: environment.or("ALLOW_FORCED_ARM", false)?,
             max_concurrency: environment.or("AWS_LAMBDA_MAX_CONCURRENCY", 1)?,
+            personal_data_key: environment.optional("PERSONAL_DATA_KEY")?,
         })
     }
 }

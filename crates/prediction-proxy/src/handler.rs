@@ -22,6 +22,7 @@ use crate::{
     arm_assignment::assigned_arm,
     endpoints::{EndpointHealth, EndpointRows, Question, ask_tiers},
     metrics, openapi,
+    personal_data::protect,
     record_archive::{Archived, archive, archive_late, settle},
     request::{PredictionAnswer, ResolvedRequest},
     shadows::{ShadowQuestion, Shadows},
@@ -151,6 +152,8 @@ where
     let (arm, assignment) =
         assigned_arm(&active.release, &resolved).map_err(|problem| ProxyError::Fields(vec![problem]))?;
     let mut record = unanswered_record(&resolved, &active, arm, assignment, candidates);
+    // Here, so that neither lake nor log ever sees what is to be hidden.
+    protect(&mut record, active.prepared.plan(), proxy.config.personal_data_key.as_ref());
     let endpoint_began = Instant::now();
     let whole = answer_by.saturating_duration_since(invocation.began);
     let endpoint_by = answer_by.checked_sub(archive_share(whole)).unwrap_or(answer_by);

@@ -15,6 +15,7 @@ mod error;
 mod handler;
 mod metrics;
 mod openapi;
+mod personal_data;
 mod record_archive;
 mod request;
 #[cfg(test)]
@@ -38,14 +39,23 @@ pub use error::ProxyError;
 use features::{LookupTable, Transformer};
 pub use handler::{Invocation, Proxy, answer};
 use lambda_runtime::{Error, LambdaEvent, service_fn, tracing};
+pub use personal_data::PersonalDataKey;
 pub use request::{PredictionAnswer, PredictionOfCandidate};
 
-/// What the release cache keeps warm: the compiled spec, bound to the lookup tables that its release pins.
-pub fn preparing() -> Preparing<Transformer, LookupTable> {
+/// What the release cache keeps warm: the compiled spec, bound to the lookup tables that its release pins. Without a key for
+/// personal data no release is served that needs one.
+pub fn preparing(config: &Config) -> Preparing<Transformer, LookupTable> {
     Preparing {
         read_table: feature_batch::lookup_table_of_object,
         table_sha256: LookupTable::sha256,
-        prepare: Transformer::of_release,
+        prepare: match config.personal_data_key {
+            Some(_) => Transformer::of_release,
+            None => |release, tables| {
+                let transformer = Transformer::of_release(release, tables)?;
+                personal_data::needs_no_key(transformer.plan())?;
+                Ok(transformer)
+            },
+        },
     }
 }
 
@@ -71,7 +81,7 @@ pub async fn run() -> Result<(), Error> {
         None
     };
     let proxy = Arc::new(Proxy {
-        releases: ReleaseCache::new(lake, ttl, preparing()),
+        releases: ReleaseCache::new(lake, ttl, preparing(&config)),
         endpoint: Arc::new(SageMakerRuntime::new(&aws)),
         health: Arc::default(),
         config,

@@ -21,7 +21,7 @@ use domain::{
 };
 use features::Plan;
 use jiff::Timestamp;
-use prediction_proxy::{Config, Deferred, Invocation, PredictionAnswer, Proxy, answer, preparing};
+use prediction_proxy::{Config, Deferred, Invocation, PersonalDataKey, PredictionAnswer, Proxy, answer, preparing};
 use serde_json::{Value, json};
 
 const SPEC: &str = include_str!("../../../models/pickup-eta/features.toml");
@@ -101,10 +101,6 @@ impl PutObject for Lake {
     }
 }
 
-async fn publish(lake: &Lake) {
-    publish_changed(lake, |_| {}).await;
-}
-
 /// The first release that is published stays in force.
 async fn publish_changed(lake: &Lake, change: impl FnOnce(&mut Release)) {
     let arm = |name: &str| Arm {
@@ -140,21 +136,78 @@ async fn proxy(behaviour: Behaviour) -> Proxy<Lake, Endpoint> {
 }
 
 async fn proxy_over(behaviour: Behaviour, lake: Lake) -> Proxy<Lake, Endpoint> {
-    publish(&lake).await;
+    proxy_of_spec(behaviour, lake, SPEC, None).await
+}
+
+async fn proxy_of_spec(behaviour: Behaviour, lake: Lake, spec: &str, key: Option<&str>) -> Proxy<Lake, Endpoint> {
+    let hash = Plan::compile("features.toml", spec).unwrap().hash().to_owned();
+    publish_changed(&lake, |release| release.spec = FeatureSpecSource { hash, toml: spec.to_owned() }).await;
+    let config = Config {
+        lake_bucket: "lake".to_owned(),
+        default_model: "pickup-eta".parse().unwrap(),
+        max_id_skew_s: 0,
+        release_ttl_s: 5,
+        deferred_work: false,
+        allow_forced_arm: false,
+        max_concurrency: 1,
+        personal_data_key: key.map(|key| key.parse().unwrap()),
+    };
     Proxy {
-        releases: ReleaseCache::new(lake, Duration::from_secs(5), preparing()),
+        releases: ReleaseCache::new(lake, Duration::from_secs(5), preparing(&config)),
         endpoint: Arc::new(Endpoint { behaviour, calls: Mutex::default() }),
         health: Arc::default(),
-        config: Config {
-            lake_bucket: "lake".to_owned(),
-            default_model: "pickup-eta".parse().unwrap(),
-            max_id_skew_s: 0,
-            release_ttl_s: 5,
-            deferred_work: false,
-            allow_forced_arm: false,
-            max_concurrency: 1,
-        },
+        config,
     }
+}
+
+const KEY: &str = "0123456789abcdef0123456789abcdef";
+
+/// The reference spec with a zone that is hashed, a temperature and a car's place that are not stored.
+fn personal_spec() -> String {
+    let mut spec = SPEC.to_owned();
+    for (input, personal) in [("rider_zone", "hash"), ("temperature_c", "drop"), ("car_lat", "drop")] {
+        let head = format!("[inputs.{input}]\n");
+        assert!(spec.contains(&head));
+        spec = spec.replace(&head, &format!("{head}personal = \"{personal}\"\n"));
+    }
+    spec
+}
+
+#[tokio::test]
+async fn personal_data_are_taken_out_before_anything_is_stored() {
+    let plain = proxy(Behaviour::Healthy).await;
+    let protected = proxy_of_spec(Behaviour::Healthy, Lake::default(), &personal_spec(), Some(KEY)).await;
+    prediction(&ask(&plain, &body()).await);
+    prediction(&ask(&protected, &body()).await);
+    let (plain, stored) = (records(&plain).remove(0), records(&protected).remove(0));
+    for (raw, kept) in plain.candidates.iter().zip(&stored.candidates) {
+        assert_eq!(raw.features, kept.features, "features are those of the raw values");
+        assert_eq!(raw.fallback, kept.fallback);
+        assert!(raw.inputs.contains_key("car_lat") && !kept.inputs.contains_key("car_lat"));
+    }
+    let hash = domain::digest::hmac_sha256_hex(KEY.as_bytes(), b"rider_zone\n186");
+    assert_eq!(stored.inputs["rider_zone"], format!("hmac-sha256:{hash}"));
+    assert!(!stored.inputs.contains_key("temperature_c"));
+    assert_eq!(stored.inputs["rain_mm"], plain.inputs["rain_mm"], "all else as it came");
+    let bytes = protected.releases.store().store.contents();
+    let landed = bytes.iter().find(|(key, _)| key.starts_with(lake::LANDING)).unwrap();
+    assert!(!std::str::from_utf8(&landed.1).unwrap().contains("car_lat"), "not even NULL");
+    // A request that is sent again meets its own record.
+    let mut again = body();
+    again["prediction_id"] = json!("0163bdbd-5c30-7cc3-98c4-dc0c0c07398f");
+    again.as_object_mut().unwrap().remove("requested_at");
+    assert_eq!(prediction(&ask(&protected, &again).await), prediction(&ask(&protected, &again).await));
+}
+
+#[tokio::test]
+async fn without_its_key_a_release_that_hashes_is_not_served() {
+    let proxy = proxy_of_spec(Behaviour::Healthy, Lake::default(), &personal_spec(), None).await;
+    let answer = ask(&proxy, &body()).await;
+    let problem: Problem = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!((answer.status_code, problem.reason.as_str()), (503, "release_unusable"));
+    assert!(problem.detail.contains("PERSONAL_DATA_KEY"), "{}", problem.detail);
+    assert!("short".parse::<PersonalDataKey>().is_err());
+    assert!(!format!("{:?}", KEY.parse::<PersonalDataKey>()).contains("0123"));
 }
 
 fn body() -> Value {

@@ -177,19 +177,21 @@ async fn proxy(calling: EndpointCalling, landing_takes: Duration) -> Served {
     ] {
         lake.store.put_object(&key, bytes.into(), PutCondition::Always).await.unwrap();
     }
+    let config = Config {
+        lake_bucket: "lake".to_owned(),
+        default_model: "pickup-eta".parse().unwrap(),
+        max_id_skew_s: 0,
+        release_ttl_s: 60,
+        deferred_work: false,
+        allow_forced_arm: false,
+        max_concurrency: 1,
+        personal_data_key: None,
+    };
     Proxy {
-        releases: ReleaseCache::new(lake, Duration::from_mins(1), preparing()),
+        releases: ReleaseCache::new(lake, Duration::from_mins(1), preparing(&config)),
         endpoint: Arc::default(),
         health: Arc::default(),
-        config: Config {
-            lake_bucket: "lake".to_owned(),
-            default_model: "pickup-eta".parse().unwrap(),
-            max_id_skew_s: 0,
-            release_ttl_s: 60,
-            deferred_work: false,
-            allow_forced_arm: false,
-            max_concurrency: 1,
-        },
+        config,
     }
 }
 

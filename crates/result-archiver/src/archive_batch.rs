@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use archive::{BadLine, DecodeLimits, Landed, Record, Rows, decode_landing, merge};
+use archive::{BadLine, DecodeLimits, Landed, Record, Rows, decode_source, merge};
 use bytes::Bytes;
 use cloud::object_store::{ObjectStore, PutCondition};
 use domain::{
-    OutcomeEvent, PredictionRecord, ShadowRecord,
+    DomainError, InferenceRecord, OutcomeEvent, PredictionRecord, ShadowRecord,
     digest::sha256_hex,
     lake::{self, Partition, Table},
 };
@@ -33,6 +33,8 @@ pub struct ArchiveSummary {
     pub quarantined: usize,
     /// Segments written, or found written already.
     pub segments: usize,
+    /// Landing objects moved to quarantine, since their key names no table.
+    pub moved: usize,
     /// Landing objects kept, since a part of them could not be read.
     pub kept: usize,
     /// Landing objects that failed: they are still there.
@@ -49,7 +51,8 @@ pub struct BatchOutcome {
 }
 
 /// Archives landing objects: reads and decodes each, quarantines its bad lines, writes one segment per hour and table
-/// for all of them, and only then deletes them. An object that cannot be read or whose rows cannot be stored fails
+/// for all of them, and only then deletes them. An object below `landing/` whose key names no table is moved to
+/// quarantine. An object that cannot be read or whose rows cannot be stored fails
 /// alone and stays.
 ///
 /// Landing objects are write-once: a prediction's key is its id and an outcome's is its content. Where a retried
@@ -66,8 +69,9 @@ pub async fn archive_batch<S: ObjectStore + ?Sized>(
     let mut batch = Batch::default();
     while let Some((key, fetched)) = objects.next().await {
         match fetched {
-            Ok(None) => outcome.summary.missing += 1,
-            Ok(Some(landed)) => batch.add(key, landed),
+            Ok(Found::Missing) => outcome.summary.missing += 1,
+            Ok(Found::Moved) => outcome.summary.moved += 1,
+            Ok(Found::Landed(table, landed)) => batch.add(key, &table, landed),
             Err(error) => outcome.fail(key, Failure::from(&error)),
         }
         if batch.bytes >= limits.max_decompressed_bytes {
@@ -79,21 +83,56 @@ pub async fn archive_batch<S: ObjectStore + ?Sized>(
     outcome
 }
 
-/// A landing object, decoded, its bad lines in quarantine. `None` where it is not there.
+/// What became of a landing object at once.
+enum Found {
+    /// It is not there.
+    Missing,
+    /// Its key names no table: it lies in quarantine now.
+    Moved,
+    /// Decoded, its bad lines in quarantine.
+    Landed(Table, Landed),
+}
+
 async fn fetch<S: ObjectStore + ?Sized>(
     store: &S,
     key: S3Key,
     limits: DecodeLimits,
-) -> (S3Key, Result<Option<Landed>, ArchiverError>) {
-    let landed = async {
-        let table = lake::landing_table(key.as_str())?;
-        let Some(object) = store.get_object(key.as_str(), None).await?.found() else { return Ok(None) };
-        let landed = decode_landing(&table, &object.bytes, limits);
-        quarantine(store, key.as_str(), &landed.bad).await?;
-        Ok(Some(landed))
+) -> (S3Key, Result<Found, ArchiverError>) {
+    let found = async {
+        let Some(object) = store.get_object(key.as_str(), None).await?.found() else { return Ok(Found::Missing) };
+        match lake::landing_source(key.as_str()) {
+            Ok(source) => {
+                let landed = decode_source(&source, &object.bytes, limits);
+                quarantine(store, key.as_str(), &landed.bad).await?;
+                Ok(Found::Landed(source.table(), landed))
+            }
+            Err(error) if key.as_str().starts_with(lake::LANDING) => {
+                move_to_quarantine(store, key.as_str(), object.bytes, &error).await?;
+                Ok(Found::Moved)
+            }
+            Err(error) => Err(error.into()),
+        }
     };
-    let result = landed.await;
+    let result = found.await;
     (key, result)
+}
+
+/// An object that no table is known for would lie in the landing area for ever, unseen. An empty one (a console's folder
+/// marker) is only deleted.
+async fn move_to_quarantine<S: ObjectStore + ?Sized>(
+    store: &S,
+    key: &str,
+    bytes: Bytes,
+    error: &DomainError,
+) -> Result<(), ArchiverError> {
+    if !bytes.is_empty() {
+        let place = lake::quarantined_object(key, &sha256_hex(&bytes));
+        let detail = format!("{error}; the object lies at `{place}` now");
+        store.put_object(&place, bytes, PutCondition::Always).await?;
+        quarantine(store, key, &[BadLine { offset: 0, reason: error.reason(), detail, original: Vec::new() }]).await?;
+    }
+    store.delete_object(key).await?;
+    Ok(())
 }
 
 /// Stores bad lines. The same line is the same object, so that repeating it changes nothing.
@@ -119,6 +158,7 @@ struct Batch {
     predictions: BTreeMap<Partition, Pending<PredictionRecord>>,
     shadows: BTreeMap<Partition, Pending<ShadowRecord>>,
     outcomes: BTreeMap<Partition, Pending<OutcomeEvent>>,
+    inferences: BTreeMap<Partition, Pending<InferenceRecord>>,
 }
 
 struct Fetched {
@@ -135,16 +175,15 @@ struct Pending<R> {
 }
 
 impl Batch {
-    fn add(&mut self, key: S3Key, landed: Landed) {
+    fn add(&mut self, key: S3Key, table: &Table, landed: Landed) {
         let Landed { rows, bad, complete, bytes_read } = landed;
         let source = self.objects.len();
         self.bytes += bytes_read;
-        match (lake::landing_table(key.as_str()), rows) {
-            (Ok(table), Rows::Predictions(records)) => sort_in(&mut self.predictions, source, &table, records),
-            (Ok(table), Rows::Shadows(records)) => sort_in(&mut self.shadows, source, &table, records),
-            (_, Rows::Outcomes(events)) => sort_in(&mut self.outcomes, source, &Table::Outcomes, events),
-            // Rows are only ever decoded for the table of their key.
-            (Err(_), Rows::Predictions(_) | Rows::Shadows(_)) => {}
+        match rows {
+            Rows::Predictions(records) => sort_in(&mut self.predictions, source, table, records),
+            Rows::Shadows(records) => sort_in(&mut self.shadows, source, table, records),
+            Rows::Outcomes(events) => sort_in(&mut self.outcomes, source, table, events),
+            Rows::Inferences(records) => sort_in(&mut self.inferences, source, table, records),
         }
         self.objects.push(Fetched { key, complete, quarantined: bad.len(), failure: None });
     }
@@ -154,9 +193,11 @@ impl Batch {
         let predictions = std::mem::take(&mut self.predictions);
         let shadows = std::mem::take(&mut self.shadows);
         let outcomes = std::mem::take(&mut self.outcomes);
+        let inferences = std::mem::take(&mut self.inferences);
         self.write_segments(store, predictions, &mut outcome.summary).await;
         self.write_segments(store, shadows, &mut outcome.summary).await;
         self.write_segments(store, outcomes, &mut outcome.summary).await;
+        self.write_segments(store, inferences, &mut outcome.summary).await;
         let deletions = self.objects.into_iter().map(async |mut object| {
             if object.failure.is_none() && object.complete {
                 let deleted = store.delete_object(object.key.as_str()).await;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Instant};
 use archive::{MergedFile, Record, merge, merge_into_file};
 use cloud::object_store::{ListedObject, ObjectStore, PutCondition, PutOutcome};
 use domain::{
-    OutcomeEvent, PredictionRecord, ShadowRecord,
+    InferenceRecord, OutcomeEvent, PredictionRecord, ShadowRecord,
     lake::{self, Partition, Table},
 };
 use futures::{StreamExt, stream};
@@ -91,6 +91,7 @@ pub async fn compact<S: ObjectStore + ?Sized>(
         Table::Predictions(_) => hour::<PredictionRecord, S>(store, &partition, segments, stop_at).await,
         Table::Shadows(_) => hour::<ShadowRecord, S>(store, &partition, segments, stop_at).await,
         Table::Outcomes => hour::<OutcomeEvent, S>(store, &partition, segments, stop_at).await,
+        Table::Inferences(_) => hour::<InferenceRecord, S>(store, &partition, segments, stop_at).await,
     });
     let mut hours = stream::iter(hours).buffered(PARTITIONS_AT_ONCE);
     while let Some(CompactionOutcome { summary, failures }) = hours.next().await {

@@ -34,6 +34,14 @@ pub enum ArchiverError {
     /// The event names an object that is not a landing object.
     #[error(transparent)]
     ForeignKey(#[from] DomainError),
+    /// A release pointer that cannot be read, so that what it names is not known.
+    #[error("`{key}` is no release pointer: {detail}")]
+    Pointer {
+        /// The object.
+        key: String,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// Other writers replaced an hour file again and again while it was merged.
     #[error("`{0}` was replaced by others at every try; its segments stay for the next run")]
     Contended(String),
@@ -60,6 +68,7 @@ impl ArchiverError {
             Self::UnknownEvent(_) => "unknown_event",
             Self::ForeignBucket { .. } => "foreign_bucket",
             Self::ForeignKey(error) => error.reason(),
+            Self::Pointer { .. } => "release_pointer_unreadable",
             Self::Contended(_) => "contended",
             Self::Partial { reason, .. } => reason,
         }

@@ -78,7 +78,10 @@ fn ours(CreatedObject { bucket: found, key }: CreatedObject, bucket: &str) -> De
     if found != bucket {
         return Err(ArchiverError::ForeignBucket { found, expected: bucket.to_owned() });
     }
-    domain::lake::landing_table(key.as_str())?;
+    // What lands where no table is known is taken too, and moved to quarantine.
+    if !key.as_str().starts_with(domain::lake::LANDING) {
+        domain::lake::landing_table(key.as_str())?;
+    }
     Ok(key)
 }
 

@@ -2,7 +2,7 @@ use std::time::Instant;
 
 use archive::BadLine;
 use cloud::object_store::ObjectStore;
-use domain::{digest::sha256_hex, lake};
+use domain::digest::sha256_hex;
 use serde_json::{Value, json};
 use tracing::{error, info};
 
@@ -112,12 +112,7 @@ async fn sweep<S: ObjectStore + ?Sized>(
     stop_at: Option<Instant>,
 ) -> Result<Value, ArchiverError> {
     let listed = store.list_objects(prefix).await?;
-    // Objects that no table is known for stay; a notification of theirs would be quarantined.
-    let keys: Vec<S3Key> = listed
-        .into_iter()
-        .filter(|object| lake::landing_table(&object.key).is_ok())
-        .map(|object| S3Key::from_plain(object.key))
-        .collect();
+    let keys: Vec<S3Key> = listed.into_iter().map(|object| S3Key::from_plain(object.key)).collect();
     let mut total = BatchOutcome::default();
     let mut postponed = keys.len();
     for batch in keys.chunks(SWEEP_BATCH) {
@@ -140,8 +135,9 @@ async fn archive<S: ObjectStore + ?Sized>(
     keys: impl Iterator<Item = S3Key>,
 ) -> BatchOutcome {
     let outcome = archive_batch(store, keys, config.decode_limits()).await;
-    let ArchiveSummary { objects, missing, records, duplicates, quarantined, segments, kept, failed } = outcome.summary;
-    info!(objects, missing, records, duplicates, quarantined, segments, kept, failed, "archived");
+    let ArchiveSummary { objects, missing, records, duplicates, quarantined, segments, moved, kept, failed } =
+        outcome.summary;
+    info!(objects, missing, records, duplicates, quarantined, segments, moved, kept, failed, "archived");
     outcome
 }
 
@@ -158,6 +154,7 @@ impl ArchiveSummary {
         self.duplicates += other.duplicates;
         self.quarantined += other.quarantined;
         self.segments += other.segments;
+        self.moved += other.moved;
         self.kept += other.kept;
         self.failed += other.failed;
     }

@@ -12,6 +12,7 @@ mod config;
 mod error;
 mod event;
 mod handler;
+pub mod keeping;
 
 use std::time::{Duration, Instant, SystemTime};
 

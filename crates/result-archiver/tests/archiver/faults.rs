@@ -73,6 +73,7 @@ fn held_anywhere(store: &TestStore) -> BTreeSet<String> {
                 held.extend(records.iter().map(|record| format!("{} {}", record.prediction_id, record.arm)));
             }
             Rows::Outcomes(events) => held.extend(events.iter().map(domain::OutcomeEvent::digest)),
+            Rows::Inferences(records) => held.extend(records.iter().map(domain::InferenceRecord::digest)),
         }
     }
     held

@@ -4,3 +4,5 @@
 mod archiving;
 mod common;
 mod faults;
+mod keeping;
+mod sources;

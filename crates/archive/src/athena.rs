@@ -1,0 +1,113 @@
+//! The tables of `infra/athena/tables.sql`.
+
+use std::fmt::Write;
+
+use crate::schema::{Column, ColumnType, INFERENCES, OUTCOMES, PREDICTIONS, SHADOWS};
+
+/// What stands for the lake's bucket.
+const BUCKET: &str = "LAKE_BUCKET";
+/// Partitions before it are not looked for.
+const FIRST_DAY: &str = "2015-01-01";
+
+impl ColumnType {
+    /// The type's name in Hive's language, which Athena and Glue speak.
+    fn hive(self) -> &'static str {
+        match self {
+            Self::Text => "string",
+            Self::Int32 => "int",
+            Self::Int64 => "bigint",
+            Self::Float64 => "double",
+            Self::FloatList => "array<double>",
+            Self::TimestampUtc => "timestamp",
+        }
+    }
+}
+
+/// The text of `infra/athena/tables.sql`: one external table per family, its partitions projected from the keys' layout, so
+/// that there is no catalogue to keep up with.
+pub(crate) fn tables_sql() -> String {
+    let mut text = format!(
+        "-- The archive's tables for Athena. Generated from crates/archive/src/schema.rs; `UPDATE_SCHEMA=1 cargo test -p archive`\n\
+         -- writes it anew. Put the lake's bucket in place of {BUCKET}. Times are UTC; `dt` and `hour` are event time.\n\
+         -- A query of predictions or inferences names its model (`WHERE model = '…'`); any query is cheaper with `dt`.\n"
+    );
+    for (name, by_model, columns) in [
+        ("predictions", true, PREDICTIONS),
+        ("shadows", true, SHADOWS),
+        ("outcomes", false, OUTCOMES),
+        ("inferences", true, INFERENCES),
+    ] {
+        _ = write!(text, "\n{}", table_sql(name, by_model, columns));
+    }
+    text
+}
+
+fn table_sql(name: &str, by_model: bool, columns: &[Column]) -> String {
+    let mut text = format!("CREATE EXTERNAL TABLE IF NOT EXISTS {name} (\n");
+    for (index, Column { name, column_type, doc, .. }) in columns.iter().enumerate() {
+        let comma = if index + 1 < columns.len() { "," } else { "" };
+        let doc = doc.replace('`', "").replace('\'', "''");
+        _ = writeln!(text, "  `{name}` {} COMMENT '{doc}'{comma}", column_type.hive());
+    }
+    let (partition, folder, projection) = if by_model {
+        ("`model` string, ", "model=${model}/", "  'projection.model.type' = 'injected',\n")
+    } else {
+        ("", "", "")
+    };
+    _ = write!(
+        text,
+        ")\nPARTITIONED BY ({partition}`dt` string, `hour` string)\n\
+         STORED AS PARQUET\n\
+         LOCATION 's3://{BUCKET}/archive/{name}/'\n\
+         TBLPROPERTIES (\n  \
+           'projection.enabled' = 'true',\n{projection}  \
+           'projection.dt.type' = 'date',\n  \
+           'projection.dt.format' = 'yyyy-MM-dd',\n  \
+           'projection.dt.range' = '{FIRST_DAY},NOW+1DAY',\n  \
+           'projection.dt.interval' = '1',\n  \
+           'projection.dt.interval.unit' = 'DAYS',\n  \
+           'projection.hour.type' = 'integer',\n  \
+           'projection.hour.range' = '0,23',\n  \
+           'projection.hour.digits' = '2',\n  \
+           'storage.location.template' = 's3://{BUCKET}/archive/{name}/{folder}dt=${{dt}}/hour=${{hour}}/'\n);\n"
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::lake::{self, Partition, Table};
+
+    use super::*;
+
+    #[test]
+    fn tables_sql_is_up_to_date() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../infra/athena/tables.sql");
+        if std::env::var_os("UPDATE_SCHEMA").is_some() {
+            std::fs::write(path, tables_sql()).unwrap();
+        }
+        let stored = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(stored == tables_sql(), "tables.sql is stale; run `UPDATE_SCHEMA=1 cargo test -p archive`");
+    }
+
+    #[test]
+    fn projected_partitions_are_where_hour_files_are() {
+        let hour = "2026-01-31T07".parse().unwrap();
+        let model: domain::ModelName = "pickup-eta".parse().unwrap();
+        for table in [
+            Table::Predictions(model.clone()),
+            Table::Shadows(model.clone()),
+            Table::Outcomes,
+            Table::Inferences(model),
+        ] {
+            let key = lake::hour_file(&Partition { table, hour });
+            let found = tables_sql().lines().filter(|line| line.contains("storage.location.template")).any(|line| {
+                let place = line.split("s3://LAKE_BUCKET/").nth(1).unwrap().trim_end_matches('\'');
+                let place =
+                    place.replace("${model}", "pickup-eta").replace("${dt}", "2026-01-31").replace("${hour}", "07");
+                key.starts_with(&place)
+            });
+            assert!(found, "{key}");
+        }
+    }
+}
