@@ -12,6 +12,7 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
+    fmt::Write,
     process::{Child, Command, ExitCode, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -94,7 +95,10 @@ impl Outside {
             ("lambda-runtime-aws-request-id", "8476a536-e9f4-11e8-9739-2dfe598c3fcd".to_owned()),
             ("lambda-runtime-deadline-ms", deadline_ms.to_string()),
             ("lambda-runtime-invoked-function-arn", "arn:aws:lambda:us-east-1:000000000000:function:bench".to_owned()),
-            ("lambda-runtime-trace-id", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=0".to_owned()),
+            (
+                "lambda-runtime-trace-id",
+                "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=0".to_owned(),
+            ),
             ("content-type", "application/json".to_owned()),
         ] {
             if let Ok(value) = value.parse() {
@@ -134,7 +138,10 @@ fn tagged(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
 /// As many numbers as there are rows.
 fn invoked(headers: &hyper::HeaderMap, rows: &[u8]) -> Response<Full<Bytes>> {
     let count = rows.split(|&byte| byte == b'\n').filter(|row| !row.is_empty()).count();
-    let body: String = (0..count).map(|row| format!("{}.5\n", 200 + row)).collect();
+    let mut body = String::new();
+    for row in 0..count {
+        _ = writeln!(body, "{}.5", 200 + row);
+    }
     let mut response = with(200, body.into());
     response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static("text/csv"));
     if let Some(variant) = headers.get("x-amzn-sagemaker-target-variant") {
