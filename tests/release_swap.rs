@@ -105,6 +105,8 @@ impl World {
             ("MaxIdSkewSeconds".to_owned(), "0".to_owned()),
             // Every request looks at the pointer: the most swaps that can meet a request.
             ("ReleaseTtlSeconds".to_owned(), "0".to_owned()),
+            // Where S3 fails, what is left is the log at once, and not a later try.
+            ("DeferredWork".to_owned(), "false".to_owned()),
         ]);
         options.queue_retry_delay = Some(Duration::from_secs(1));
         let cloud = LocalCloud::start(options).await.unwrap();
