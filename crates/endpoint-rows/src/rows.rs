@@ -1,10 +1,8 @@
 //! Rows to the endpoint.
 
-use std::fmt::Write;
-
 use bytes::Bytes;
 use domain::{EndpointCalling, RowFormat};
-use features::FeatureTable;
+use features::{FeatureTable, NumberText};
 
 /// The bodies of the calls that ask for all rows: one, or more where one would be too large.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +23,7 @@ pub struct RowPart {
 }
 
 impl EndpointRows {
-    /// Features in the spec's order, NULL as an empty cell or `null`; numbers in the shortest form that reads back as the
-    /// same bits.
+    /// Features in the spec's order, NULL as an empty cell or `null`; numbers as [`NumberText`] writes them.
     ///
     /// JSON is `{"instances":[{"features":[…]},…]}` and JSON lines are `{"features":[…]}`: the formats that SageMaker's
     /// built-in algorithms share
@@ -48,12 +45,13 @@ struct Writer {
     done: EndpointRows,
     body: String,
     rows: usize,
+    text: NumberText,
 }
 
 impl Writer {
     fn new(format: RowFormat, max_bytes: usize) -> Self {
         let done = EndpointRows { parts: Vec::new(), too_large: false };
-        Self { format, max_bytes, done, body: begin(format).to_owned(), rows: 0 }
+        Self { format, max_bytes, done, body: begin(format).to_owned(), rows: 0, text: NumberText::default() }
     }
 
     fn row(&mut self, values: impl Iterator<Item = f64>) {
@@ -75,7 +73,7 @@ impl Writer {
             if value.is_nan() {
                 self.body.push_str(null);
             } else {
-                _ = write!(self.body, "{value}");
+                self.body.push_str(self.text.of(value));
             }
         }
         self.body.push_str(after);

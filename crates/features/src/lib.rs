@@ -26,6 +26,7 @@ mod inputs;
 mod kernels;
 mod lookup;
 mod math;
+mod number_text;
 mod op;
 mod openapi;
 mod pattern;
@@ -51,6 +52,7 @@ pub use lookup::{
     FOLD_COLUMN, KeyType, LookupBuild, LookupDeclaration, LookupError, LookupFolds, LookupKeys, LookupTable,
     LookupValues, OutOfFold, Statistic, ValueType,
 };
+pub use number_text::NumberText;
 pub use personal::Personal;
 pub use plan::{FeatureTable, Plan, Scratch, label_expression, lookup_declarations};
 pub use resources::Resources;
