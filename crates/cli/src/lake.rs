@@ -29,13 +29,11 @@ pub(crate) struct LakeOptions {
 pub(crate) struct Lake {
     pub(crate) store: S3Bucket,
     /// Nothing where the cloud on this machine has ended: its endpoints ended with it.
-    #[allow(dead_code)] // until the first command over endpoints
     pub(crate) sagemaker: Option<SageMaker>,
     _stopped: Option<StoppedCloud>,
 }
 
 /// SageMaker's two services.
-#[allow(dead_code)] // as above
 pub(crate) struct SageMaker {
     pub(crate) control: SageMakerControl,
     pub(crate) runtime: SageMakerRuntime,

@@ -38,6 +38,7 @@ const ARCHIVE_FAIR: Duration = Duration::from_millis(30);
 const ARCHIVE_LEAST: Duration = Duration::from_millis(5);
 /// How long a release is waited for, where the caller leaves that much time.
 const DEFAULT_PATIENCE: Duration = Duration::from_secs(2);
+
 /// What a warm function keeps.
 pub struct Proxy<S, E> {
     /// The releases in force, read from the lake. Records are put into the same store.
@@ -78,7 +79,8 @@ impl Invocation {
         let (head, tail) = random.split_at_mut(6);
         head.copy_from_slice(&uuid.as_bytes()[..6]);
         tail.copy_from_slice(&uuid.as_bytes()[9..13]);
-        let (_, seed) = uuid::Uuid::new_v4().as_u64_pair();
+        // Pauses need not be secret: the id's own bits do, without another call for randomness.
+        let (_, seed) = uuid.as_u64_pair();
         Self { began, now: Timestamp::now(), ends: began + remaining, random, seed, deferred }
     }
 }
@@ -175,11 +177,11 @@ where
     let archive_time = answer_by.saturating_duration_since(Instant::now()).max(ARCHIVE_LEAST);
     let unit = &active.prepared.plan().prediction().unit;
     let store = proxy.releases.store();
-    let late_archive_time = invocation_ends.saturating_duration_since(Instant::now());
+    let left = || invocation_ends.saturating_duration_since(Instant::now());
     let record = match &invocation.deferred {
         // A caller's own id may be that of an earlier request, whose answer only the store knows.
         Some(deferred) if active.release.archive == ArchiveMode::AfterResponse && !resolved.caller_id => {
-            deferred.push(archive_late(store.clone(), record.clone(), false, late_archive_time, invocation.now));
+            deferred.push(archive_late(store.clone(), record.clone(), false, left(), invocation.now));
             record
         }
         deferred => {
@@ -187,7 +189,7 @@ where
             match (lost, deferred) {
                 (Some(_), Some(deferred)) => {
                     let (store, record) = (store.clone(), record.clone());
-                    deferred.push(archive_late(store, record, resolved.caller_id, late_archive_time, invocation.now));
+                    deferred.push(archive_late(store, record, resolved.caller_id, left(), invocation.now));
                 }
                 (lost, _) => settle(&record, lost, invocation.now),
             }
