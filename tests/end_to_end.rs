@@ -109,6 +109,32 @@ fn what_it_left_can_be_asked_about(directory: &Path, joined: f64) {
     assert!(fs::read_to_string(directory.join("page.html")).unwrap().contains("Features against training"));
     let output = mannen(directory).args(["report", "--markdown"]).output().unwrap();
     assert!(String::from_utf8_lossy(&output.stdout).contains("## Experiment deeper-trees"));
+    // What drifts, and the baselines as SageMaker Model Monitor's files and back.
+    let drift = |arguments: &[&str]| {
+        let output = mannen(directory).arg("drift").args(arguments).args(["--json", "--quiet"]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let first = text.lines().next().and_then(|line| serde_json::from_str::<Value>(line).ok());
+        first.unwrap_or_else(|| panic!("{arguments:?}: {text}{}", String::from_utf8_lossy(&output.stderr)))
+    };
+    assert!(drift(&["status"])["features"]["rows"].as_f64() == Some(joined));
+    // Both variants were asked for the held-out rides.
+    let bucket = fs::read_dir(directory.join(".mannen/s3")).unwrap().next().unwrap().unwrap().path();
+    let models = fs::read_dir(bucket.join("baselines/pickup-eta/models")).unwrap();
+    assert_eq!(
+        models.filter(|model| model.as_ref().unwrap().path().extension().is_some_and(|e| e == "json")).count(),
+        2
+    );
+    let shown = drift(&["baseline", "show"]);
+    assert_eq!(shown["rows"], 2850, "{shown}");
+    drift(&["baseline", "export", "--out", "monitor"]);
+    let violations = drift(&["violations", "--constraints", "monitor/constraints.json"]);
+    assert!(violations["violations"].is_array() && directory.join("constraint_violations.json").is_file());
+    assert_eq!(
+        drift(&["baseline", "import", "monitor/statistics.json"])["columns"],
+        shown["columns"].as_array().unwrap().len()
+    );
+    let imported = drift(&["baseline", "show"]);
+    assert_eq!((&imported["rows"], &imported["spec_hash"]), (&shown["rows"], &shown["spec_hash"]));
 }
 
 /// The deadline is generous here: it is the tiers and the archive that a busy machine must not change.

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    archive_command::ArchiveCommand, experiment::ExperimentCommand, features::FeaturesCommand, release::ReleaseCommand,
-    report::ReportOptions, stats::StatsCommand,
+    archive_command::ArchiveCommand, drift::DriftCommand, experiment::ExperimentCommand, features::FeaturesCommand,
+    release::ReleaseCommand, report::ReportOptions, stats::StatsCommand,
 };
 
 /// Everything around a model in production: train, release, serve, archive, evaluate.
@@ -60,6 +60,11 @@ pub(crate) enum Command {
     Experiment {
         #[command(subcommand)]
         command: ExperimentCommand,
+    },
+    /// Tell what drifts, and look after the baselines that it is told against
+    Drift {
+        #[command(subcommand)]
+        command: DriftCommand,
     },
     /// Tell how good the model is: a summary, Markdown, JSON, or a page
     Report(ReportOptions),

@@ -115,6 +115,9 @@ pub(crate) enum CliError {
     /// Two specs or releases that differ, as `diff` tells by its exit code.
     #[error("{0} difference(s)")]
     Differs(usize),
+    /// Things that drift, as `drift status` and `drift violations` tell by their exit code.
+    #[error("{0} thing(s) drift")]
+    Drifts(usize),
     /// Ctrl-C.
     #[error("interrupted")]
     Interrupted,
@@ -146,6 +149,7 @@ impl CliError {
             Self::LookupUndeclared { .. } => "lookup_undeclared",
             Self::LookupOptions { .. } => "lookup_build_invalid",
             Self::Differs(_) => "differs",
+            Self::Drifts(_) => "drifts",
             Self::Archiver(error) => error.reason(),
             Self::ArchiveTrouble(_) => "archive_trouble",
             Self::UnknownPrediction(_) => "unknown_prediction",

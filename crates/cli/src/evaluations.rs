@@ -1,6 +1,6 @@
 //! What the commands over evaluations share: which lake, which model, which hours.
 
-use ::evaluator::{KeptBaseline, read_baseline, read_evaluations, release_in_force};
+use ::evaluator::{KeptBaselines, read_baselines, read_evaluations, release_in_force};
 use clap::Args;
 use domain::{Hour, ModelName, Release};
 use evaluation::HourEvaluation;
@@ -39,7 +39,7 @@ fn hours(text: &str) -> Result<i64, String> {
 pub(crate) struct Evaluations {
     pub(crate) hours: Vec<HourEvaluation>,
     pub(crate) release: Option<Release>,
-    pub(crate) baseline: Option<KeptBaseline>,
+    pub(crate) baselines: KeptBaselines,
 }
 
 impl Evaluations {
@@ -52,7 +52,7 @@ impl Evaluations {
         let step = terminal.step(format!("Read the evaluations of {}", options.model));
         let mut hours = read_evaluations(&lake.store, &options.model, None, None).await?;
         let release = release_in_force(&lake.store, &options.model).await?;
-        let baseline = read_baseline(&lake.store, &options.model, release.as_ref()).await?;
+        let baselines = read_baselines(&lake.store, &options.model, release.as_ref()).await?;
         let Some(last) = hours.last().map(|evaluation| evaluation.hour) else {
             return Err(CliError::Unexpected(format!(
                 "the lake has no evaluation of `{}`: invoke the evaluator first (`mannen demo` does), or name another \
@@ -65,7 +65,7 @@ impl Evaluations {
             hours.retain(|evaluation| evaluation.hour >= first);
         }
         step.done(format_args!("{} hours, the last {last}", hours.len()));
-        Ok(Self { hours, release, baseline })
+        Ok(Self { hours, release, baselines })
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
 
 use ::features::{Plan, diff, reference_markdown};
 use clap::{Args, Subcommand, ValueEnum};
+use evaluation::drift::TrainingBaseline;
 use serde_json::json;
 
 use crate::{
@@ -79,7 +80,8 @@ pub(crate) struct RunOptions {
     /// features.toml, or the folder that holds it
     #[arg(long, default_value = "models/pickup-eta")]
     spec: PathBuf,
-    /// Folder for train.csv or train.parquet, rejects.jsonl and summary.json
+    /// Folder for train.csv or train.parquet, rejects.jsonl, summary.json, and baseline.json: the view's distributions, that
+    /// drift is told against (`mannen drift baseline put`)
     #[arg(long, value_name = "DIR", default_value = "features")]
     out: PathBuf,
     /// Format of the training view, both as SageMaker's XGBoost reads them
@@ -175,6 +177,12 @@ fn transform(options: &RunOptions, terminal: Terminal) -> Result<(), CliError> {
     let step = terminal.counted_step("Transforming", 0);
     let mut progress = |progress: feature_batch::Progress| step.set(progress.bytes, progress.bytes_total);
     let summary = feature_batch::run_files(&plan, &options.files, &options.out, format, threads, &mut progress)?;
+    // Beside the view, for `mannen drift baseline put`.
+    let baseline =
+        TrainingBaseline::of_view(&summary.spec_hash, &summary.columns, &summary.sample.columns, summary.written);
+    let path = options.out.join("baseline.json");
+    std::fs::write(&path, baseline.to_json())
+        .map_err(|error| CliError::io(format!("write `{}`", path.display()), error))?;
     let rows_per_s = summary.rows as f64 / summary.elapsed.as_secs_f64().max(1e-9);
     step.done(format_args!(
         "{} rows in {:.1} s ({} rows/s)",

@@ -9,11 +9,13 @@ mod archive_counts;
 mod archive_text;
 mod arguments;
 mod demo;
+mod drift;
 mod error;
 mod evaluations;
 mod experiment;
 mod fault_matrix;
 mod features;
+mod held_out;
 mod lake;
 mod local_cloud;
 mod lookup_tables;
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
             Command::FaultMatrix(options) => fault_matrix::run(&options, terminal).await,
             Command::Features { command } => features::run(&command, terminal),
             Command::Experiment { command } => experiment::run(&command, terminal).await,
+            Command::Drift { command } => drift::run(&command, terminal).await,
             Command::Report(options) => report::run(&options, terminal).await,
             Command::Archive { command } => archive_command::run(&command, terminal).await,
             Command::Stats { .. } => Ok(()),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Args;
-use evaluation::report::{ReleaseFacts, ReportData, ReportFacts, render_html, render_markdown, render_text};
+use evaluation::report::{render_html, render_markdown, render_text};
 
 use crate::{
     error::CliError,
@@ -31,12 +31,8 @@ pub(crate) struct ReportOptions {
 
 pub(crate) async fn run(options: &ReportOptions, terminal: Terminal) -> Result<(), CliError> {
     let found = Evaluations::read(&options.evaluations, terminal).await?;
-    let release = found.release.as_ref().map(ReleaseFacts::of).transpose()?;
-    let facts = ReportFacts { model: options.evaluations.model.clone(), generated_at: now(), release };
-    let mut data = ReportData::new(facts, &found.hours).map_err(evaluator::EvaluatorError::from)?;
-    if let Some(kept) = &found.baseline {
-        data = data.with_drift(&kept.digest, &kept.baseline, &found.hours);
-    }
+    let release = found.release.as_ref();
+    let data = evaluator::report_of(&options.evaluations.model, now(), release, &found.baselines, &found.hours)?;
     let default = options.open.then(|| PathBuf::from("report.html"));
     if let Some(path) = options.out.clone().or(default) {
         std::fs::write(&path, render_html(&data))

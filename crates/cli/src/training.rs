@@ -20,6 +20,7 @@ use serde_json::json;
 
 use crate::{
     error::CliError,
+    held_out,
     local_cloud::RunningCloud,
     model_folder::ModelFolder,
     terminal::{Terminal, grouped},
@@ -44,7 +45,8 @@ pub(crate) async fn train_and_deploy(
     terminal: Terminal,
 ) -> Result<ModelVersions, CliError> {
     let step = terminal.counted_step("Transforming features for training", rows.len() as u64);
-    let TrainingView { csv: view, baseline } = training_view(model, rows, |rows| step.advance(rows as u64))?;
+    let (held_out, rows) = held_out::split(rows);
+    let TrainingView { csv: view, baseline } = training_view(model, &rows, |rows| step.advance(rows as u64))?;
     let (view_rows, digest) = (view.lines().count() as u64, sha256_hex(view.as_bytes()));
     let prefix = lake::training_view_prefix(&model.name, &digest);
     running.lake.put_object(&format!("{prefix}train.csv"), Bytes::from(view), PutCondition::Always).await?;
@@ -77,6 +79,13 @@ pub(crate) async fn train_and_deploy(
     let step = terminal.step("Starting the endpoint");
     deploy(&running.sagemaker, model, &versions, &artefacts).await?;
     step.done(format_args!("`{}` is in service", model.release.endpoint));
+
+    if !held_out.is_empty() {
+        let step = terminal.step("Measuring the models on held-out rides");
+        let maes = held_out::measure(running, model, &versions, &held_out).await?;
+        let told: Vec<String> = maes.iter().map(|(variant, mae_s)| format!("{variant} {mae_s:.0} s")).collect();
+        step.done(format_args!("{} rides; mean absolute error {}", grouped(held_out.len() as u64), told.join(", ")));
+    }
     Ok(versions)
 }
 
@@ -90,7 +99,7 @@ struct TrainingView {
 /// The training view. Features come from the very engine that serves.
 fn training_view(
     model: &ModelFolder,
-    rows: &[TrainingRow],
+    rows: &[&TrainingRow],
     mut progress: impl FnMut(usize),
 ) -> Result<TrainingView, CliError> {
     let mut columns: Vec<Vec<f64>> = vec![Vec::new(); model.plan.output_names().len()];
@@ -99,13 +108,7 @@ fn training_view(
         (InputTable::new(&model.plan), Scratch::default(), FeatureTable::default());
     let mut csv = String::new();
     for batch in rows.chunks(BATCH_ROWS) {
-        inputs.clear();
-        for (index, row) in batch.iter().enumerate() {
-            let mut all = row.inputs.clone();
-            all.extend(row.candidate_inputs.clone());
-            all.insert("drive_s".to_owned(), row.drive_s.into());
-            model.plan.read_training_row(row.requested_at, &all, &format!("/{index}"), &mut inputs)?;
-        }
+        read_rows(model, batch, &mut inputs)?;
         model.plan.evaluate_training(&inputs, &mut scratch, &mut features);
         for (row, label) in features.label().iter().enumerate().filter(|(_, label)| !label.is_nan()) {
             _ = write!(csv, "{label}");
@@ -124,6 +127,18 @@ fn training_view(
     let names = model.plan.output_names().iter().map(String::as_str);
     let baseline = TrainingBaseline::of(model.plan.hash(), names.zip(columns.iter().map(Vec::as_slice)), &labels);
     Ok(TrainingView { csv, baseline })
+}
+
+/// The rows as the spec's inputs, the label's among them.
+pub(crate) fn read_rows(model: &ModelFolder, rows: &[&TrainingRow], inputs: &mut InputTable) -> Result<(), CliError> {
+    inputs.clear();
+    for (index, row) in rows.iter().enumerate() {
+        let mut all = row.inputs.clone();
+        all.extend(row.candidate_inputs.clone());
+        all.insert("drive_s".to_owned(), row.drive_s.into());
+        model.plan.read_training_row(row.requested_at, &all, &format!("/{index}"), inputs)?;
+    }
+    Ok(())
 }
 
 async fn start_training(

@@ -25,9 +25,11 @@
 //! datasets/<model>/features/<spec hash>/<format>/<digest>.<format>         training view of one raw object, label first
 //! datasets/<model>/rejects/<spec hash>/<digest>.jsonl                      its rows that were left out, with reasons
 //! datasets/<model>/runs/<spec hash>/<format>/<digest>.json                 its summary: written last
+//! datasets/<model>/baselines/<spec hash>/<digest>.json                     its distributions
 //! datasets/<model>/specs/….toml                                            feature specs that are tried out
 //! training/<model>/<dataset digest>/train.csv                              training view, label first
 //! baselines/<model>/<spec hash>.json                                       its distributions, that drift is told against
+//! baselines/<model>/models/<model version>.json                            its answers and errors on held-out rows
 //! models/<model>/<training job>/output/model.tar.gz                        as SageMaker writes it
 //! evaluations/<model>/dt=…/hour=….json                                     mergeable, one per hour
 //! reports/<model>/index.html  reports/<model>/report.json
@@ -460,6 +462,11 @@ pub fn feature_run(model: &ModelName, spec_hash: &str, format: &str, digest: &st
     format!("datasets/{model}/runs/{spec_hash}/{format}/{digest}.json")
 }
 
+/// The distributions of one raw object's training view.
+pub fn view_baseline(model: &ModelName, spec_hash: &str, digest: &str) -> String {
+    format!("datasets/{model}/baselines/{spec_hash}/{digest}.json")
+}
+
 /// Feature specs of a model that are tried out before they are released.
 pub fn trial_spec_prefix(model: &ModelName) -> String {
     format!("datasets/{model}/specs/")
@@ -474,6 +481,16 @@ pub fn training_view_prefix(model: &ModelName, digest: &str) -> String {
 /// compared with.
 pub fn training_baseline(model: &ModelName, spec_hash: &str) -> String {
     format!("baselines/{model}/{spec_hash}.json")
+}
+
+/// What a model version said of held-out rows, and how far off it was.
+pub fn model_baseline(model: &ModelName, model_version: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    if !model_version.is_empty() && model_version.bytes().all(plain) {
+        format!("baselines/{model}/models/{model_version}.json")
+    } else {
+        format!("baselines/{model}/models/{}.json", sha256_hex(model_version.as_bytes()))
+    }
 }
 
 /// The folder that training jobs of a model write their `<job>/output/model.tar.gz` below.

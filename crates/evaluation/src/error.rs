@@ -23,6 +23,9 @@ pub enum EvaluationError {
     /// A stored evaluation that cannot be read, is of another format, or contradicts itself.
     #[error("not an evaluation that can be used: {0}; evaluate the hour again")]
     InvalidEvaluation(String),
+    /// A baseline that cannot be read, is of another format, or contradicts itself.
+    #[error("not a baseline that can be used: {0}")]
+    InvalidBaseline(String),
     /// Numbers that no figure can be of.
     #[error("{field} {detail}")]
     InvalidInput {
@@ -44,6 +47,7 @@ impl EvaluationError {
             Self::DifferentModel { .. } => "different_model",
             Self::DifferentHour { .. } => "different_hour",
             Self::InvalidEvaluation(_) => "invalid_evaluation",
+            Self::InvalidBaseline(_) => "invalid_baseline",
             Self::InvalidInput { .. } => "invalid_input",
         }
     }

@@ -23,6 +23,7 @@ mod histogram;
 mod hour;
 mod join;
 mod metrics;
+pub mod model_monitor;
 mod quantile;
 pub mod regression;
 pub mod report;

@@ -4,12 +4,12 @@ use archive::{ArchiveError, PredictionColumns, read_features, read_outcomes, rea
 use bytes::Bytes;
 use cloud::object_store::{ETag, GetObject, ListObjects, PutCondition, PutObject};
 use domain::{
-    Hour, ModelName, OutcomeEvent,
+    Hour, ModelName, OutcomeEvent, Release, Tier,
     lake::{self, Partition, Table},
 };
 use evaluation::{
     Arrival, ExperimentRow, HourEvaluation, PredictionRow, Summary,
-    drift::FeatureCounts,
+    drift::{FeatureCounts, TrainingBaseline},
     evaluate_hour_with_arrivals,
     report::{ReleaseFacts, ReportData, ReportFacts, render_html},
 };
@@ -19,8 +19,9 @@ use lambda_runtime::tracing::{info, warn};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Config, EvaluatorError,
-    kept::{KeptBaseline, KeptEvaluation, read_baseline, release_in_force},
+    Config, EvaluatorError, KeptBaselines,
+    baselines::read_baselines,
+    kept::{KeptEvaluation, release_in_force},
 };
 
 /// The most hours in one run: the figures of two years fit into the function's memory and time.
@@ -89,25 +90,17 @@ where
         return Err(EvaluatorError::InvalidWindow { from, until, most: MAX_WINDOW_HOURS });
     }
     let release = release_in_force(lake, &model).await?;
-    let baseline = read_baseline(lake, &model, release.as_ref()).await?;
+    let baselines = read_baselines(lake, &model, release.as_ref()).await?;
     let hours = archived_hours(lake, &model, from, until).await?;
     let evaluated: Vec<(HourEvaluation, bool)> = stream::iter(&hours)
-        .map(|(&hour, files)| evaluate_one(lake, &model, hour, files, baseline.as_ref()))
+        .map(|(&hour, files)| evaluate_one(lake, &model, hour, files, &baselines))
         .buffered(CONCURRENCY)
         .try_collect()
         .await?;
     let hours_evaluated = evaluated.iter().filter(|(_, is_new)| *is_new).count();
     let evaluations: Vec<HourEvaluation> = evaluated.into_iter().map(|(evaluation, _)| evaluation).collect();
 
-    let facts = ReportFacts {
-        model: model.clone(),
-        generated_at: now,
-        release: release.as_ref().map(ReleaseFacts::of).transpose()?,
-    };
-    let mut report = ReportData::new(facts, &evaluations)?;
-    if let Some(KeptBaseline { digest, baseline }) = &baseline {
-        report = report.with_drift(digest, baseline, &evaluations);
-    }
+    let report = report_of(&model, now, release.as_ref(), &baselines, &evaluations)?;
     let page = lake::report_page(&model);
     lake.put_object(&lake::report_json(&model), report.to_json().into(), PutCondition::Always).await?;
     lake.put_object(&page, render_html(&report).into(), PutCondition::Always).await?;
@@ -131,6 +124,29 @@ where
         "evaluated"
     );
     Ok(summary)
+}
+
+/// The report of some hours' evaluations, as `evaluate` writes it.
+///
+/// # Errors
+/// Evaluations of another model, or a release that cannot be described.
+pub fn report_of(
+    model: &ModelName,
+    now: Timestamp,
+    release: Option<&Release>,
+    baselines: &KeptBaselines,
+    evaluations: &[HourEvaluation],
+) -> Result<ReportData, EvaluatorError> {
+    let release = release.map(ReleaseFacts::of).transpose()?;
+    let facts = ReportFacts { model: model.clone(), generated_at: now, release };
+    let mut report = ReportData::new(facts, evaluations)?;
+    if let Some(kept) = &baselines.training {
+        report = report.with_drift(&kept.digest, &kept.baseline, evaluations);
+    }
+    for kept in &baselines.models {
+        report = report.with_model_drift(&kept.digest, &kept.baseline, evaluations)?;
+    }
+    Ok(report)
 }
 
 /// The hours of the window that have predictions of the model, with their files' entity tags.
@@ -178,7 +194,7 @@ async fn evaluate_one<S: GetObject + PutObject>(
     model: &ModelName,
     hour: Hour,
     files: &HourFiles,
-    baseline: Option<&KeptBaseline>,
+    baselines: &KeptBaselines,
 ) -> Result<(HourEvaluation, bool), EvaluatorError> {
     let key = lake::evaluation(model, hour);
     let text = |etag: &Option<ETag>| etag.as_ref().map(|etag| etag.0.clone());
@@ -187,7 +203,7 @@ async fn evaluate_one<S: GetObject + PutObject>(
             Ok(kept)
                 if kept.predictions_etag == text(&files.predictions)
                     && kept.outcomes_etag == text(&files.outcomes)
-                    && kept.baseline.as_ref() == baseline.map(|baseline| &baseline.digest) =>
+                    && kept.baseline == baselines.digest() =>
             {
                 return Ok((kept.evaluation, false));
             }
@@ -211,13 +227,17 @@ async fn evaluate_one<S: GetObject + PutObject>(
         None => (Vec::new(), None),
     };
     let (mut evaluation, arrivals) = evaluate_columns(hour, model, &predictions, &outcomes);
-    if let (Some(baseline), Some((key, object))) = (baseline, &predictions_file) {
-        let counts = count_features(object.bytes.clone(), baseline, &arrivals)
+    if let (Some(kept), Some((key, object))) = (&baselines.training, &predictions_file) {
+        let counts = count_features(object.bytes.clone(), &kept.baseline, &arrivals)
             .map_err(|source| EvaluatorError::Archive { key: key.clone(), source })?;
-        evaluation.set_features(&baseline.digest, counts);
+        evaluation.set_features(&kept.digest, counts);
+    }
+    for kept in &baselines.models {
+        let answers = answers_of(&predictions, &arrivals, &kept.baseline.model_version);
+        evaluation.set_features(&kept.digest, kept.baseline.count(answers));
     }
     let predictions_etag = predictions_file.map(|(_, object)| object.etag.0);
-    let baseline = baseline.map(|baseline| baseline.digest.clone());
+    let baseline = baselines.digest();
     let kept = KeptEvaluation { predictions_etag, outcomes_etag, baseline, evaluation };
     let json = serde_json::to_vec(&kept).unwrap_or_default();
     lake.put_object(&key, json.into(), PutCondition::Always).await?;
@@ -256,10 +276,23 @@ fn evaluate_columns(
     evaluate_hour_with_arrivals(hour, model, rows, outcomes)
 }
 
+/// What the model's own endpoint said of the cars that arrived, and when they did; seconds.
+fn answers_of<'a>(
+    predictions: &'a PredictionColumns,
+    arrivals: &'a [Arrival],
+    model_version: &'a str,
+) -> impl Iterator<Item = (f64, f64)> + 'a {
+    let is_its = move |row: usize| {
+        predictions.tier[row] == Tier::Endpoint && predictions.model_version[row].as_ref() == model_version
+    };
+    let arrivals = arrivals.iter().filter(move |arrival| is_its(arrival.row));
+    arrivals.map(|arrival| (predictions.prediction[arrival.row], arrival.actual_s))
+}
+
 /// Counts the features of the cars that arrived. Rows of another feature spec have other columns, and are left out.
 fn count_features(
     predictions: Bytes,
-    KeptBaseline { baseline, .. }: &KeptBaseline,
+    baseline: &TrainingBaseline,
     arrivals: &[Arrival],
 ) -> Result<FeatureCounts, ArchiveError> {
     let mut counts = FeatureCounts::new(baseline);

@@ -1,8 +1,8 @@
 //! Evaluations as they are kept in the lake, for who wants to read them.
 
 use cloud::object_store::{GetObject, ListObjects};
-use domain::{Hour, ModelName, Release, ReleasePointer, digest::sha256_hex, lake};
-use evaluation::{HourEvaluation, drift::TrainingBaseline};
+use domain::{Hour, ModelName, Release, ReleasePointer, lake};
+use evaluation::HourEvaluation;
 use futures::{StreamExt, TryStreamExt, stream};
 use lambda_runtime::tracing::warn;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ const CONCURRENCY: usize = 8;
 pub(crate) struct KeptEvaluation {
     pub(crate) predictions_etag: Option<String>,
     pub(crate) outcomes_etag: Option<String>,
-    /// The digest of the training baseline that features were counted by.
+    /// The digest of the baselines that features and answers were counted by.
     #[serde(default)]
     pub(crate) baseline: Option<String>,
     pub(crate) evaluation: HourEvaluation,
@@ -56,36 +56,6 @@ pub async fn read_evaluations<S: GetObject + ListObjects>(
         .await?;
     evaluations.sort_by_key(|evaluation| evaluation.hour);
     Ok(evaluations)
-}
-
-/// What a model was trained on, with the digest that its counts are kept under.
-#[derive(Debug, Clone)]
-pub struct KeptBaseline {
-    /// SHA-256 of the document.
-    pub digest: String,
-    /// The document.
-    pub baseline: TrainingBaseline,
-}
-
-/// The training baseline of the release in force; `None` where training left none, or it cannot be read.
-///
-/// # Errors
-/// A lake that does not answer.
-pub async fn read_baseline<S: GetObject>(
-    lake: &S,
-    model: &ModelName,
-    release: Option<&Release>,
-) -> Result<Option<KeptBaseline>, EvaluatorError> {
-    let Some(release) = release else { return Ok(None) };
-    let key = lake::training_baseline(model, &release.spec.hash);
-    let Some(object) = lake.get_object(&key, None).await?.found() else { return Ok(None) };
-    match TrainingBaseline::from_json(&object.bytes) {
-        Ok(baseline) => Ok(Some(KeptBaseline { digest: sha256_hex(&object.bytes), baseline })),
-        Err(error) => {
-            warn!(key, %error, "no drift is told: the training baseline cannot be read");
-            Ok(None)
-        }
-    }
 }
 
 /// The release in force; `None` where there is none or it cannot be read: a report is worth having without it.

@@ -5,6 +5,7 @@
 //! that a late outcome costs one hour.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+mod baselines;
 mod config;
 mod error;
 mod handler;
@@ -12,12 +13,13 @@ mod kept;
 
 use std::sync::Arc;
 
+pub use baselines::{Kept, KeptBaselines, read_baselines};
 use cloud::{aws, config::Environment, s3::S3Bucket};
 pub use config::Config;
 pub use error::EvaluatorError;
-pub use handler::{EvaluationSummary, EvaluatorEvent, evaluate};
+pub use handler::{EvaluationSummary, EvaluatorEvent, evaluate, report_of};
 use jiff::Timestamp;
-pub use kept::{KeptBaseline, read_baseline, read_evaluations, release_in_force};
+pub use kept::{read_evaluations, release_in_force};
 use lambda_runtime::{Error, LambdaEvent, service_fn, tracing};
 
 /// Runs the function until the runtime ends it.

@@ -14,7 +14,7 @@ use domain::{
     lake::{self, Partition, Table},
 };
 use evaluation::{
-    drift::{DriftReason, DriftReport, LABEL, TrainingBaseline},
+    drift::{DriftReason, LABEL, ModelBaseline, TrainingBaseline},
     report::ReportData,
 };
 use evaluator::{Config, EvaluatorEvent, evaluate};
@@ -86,12 +86,21 @@ fn baseline(plan: &Plan, served: &[Served]) -> TrainingBaseline {
     TrainingBaseline::of(plan.hash(), names.zip(columns.iter().map(Vec::as_slice)), &labels)
 }
 
+/// What the model says is the fallback's estimate: a model like any other, for what drifts.
+fn model_baseline(plan: &Plan, served: &[Served]) -> ModelBaseline {
+    ModelBaseline::of("1", plan.hash(), served.iter().map(|one| (one.fallback, one.row.drive_s))).unwrap()
+}
+
 async fn put(store: &MemoryStore, key: &str, bytes: Vec<u8>) {
     store.put_object(key, bytes.into(), PutCondition::Always).await.unwrap();
 }
 
 /// Archives the rides, runs the function, and reads what its report says of drift.
-async fn report(plan: &Plan, baseline: &TrainingBaseline, served: &[Served]) -> DriftReport {
+async fn report(
+    plan: &Plan,
+    (baseline, held_out): &(TrainingBaseline, ModelBaseline),
+    served: &[Served],
+) -> ReportData {
     let store = MemoryStore::new();
     let arm = Arm {
         name: "only".to_owned(),
@@ -107,6 +116,7 @@ async fn report(plan: &Plan, baseline: &TrainingBaseline, served: &[Served]) -> 
     let pointer = serde_json::json!({ "release_id": release_id, "moved_at": first() });
     put(&store, &lake::release_pointer(&model()), pointer.to_string().into_bytes()).await;
     put(&store, &lake::training_baseline(&model(), plan.hash()), baseline.to_json()).await;
+    put(&store, &lake::model_baseline(&model(), "1"), held_out.to_json()).await;
     let mut hours: BTreeMap<Hour, (Vec<PredictionRecord>, Vec<OutcomeEvent>)> = BTreeMap::new();
     for one in served {
         let (records, outcomes) = hours.entry(one.id.hour()).or_default();
@@ -135,7 +145,9 @@ async fn report(plan: &Plan, baseline: &TrainingBaseline, served: &[Served]) -> 
     let summary = evaluate(&store, &config, &event, until.start()).await.unwrap();
     assert_eq!(summary.figures.counts.joined, served.len() as u64);
     let json = store.get_object(&lake::report_json(&model()), None).await.unwrap().found().unwrap();
-    serde_json::from_slice::<ReportData>(&json.bytes).unwrap().drift.unwrap()
+    let report = serde_json::from_slice::<ReportData>(&json.bytes).unwrap();
+    println!("{}", report.drift.as_ref().unwrap().headline());
+    report
 }
 
 fn candidate(features: &[Option<f64>], fallback: f64) -> CandidateRecord {
@@ -155,7 +167,7 @@ fn record(
     let assignment = ArmAssignment::only("only");
     serde_json::from_value(serde_json::json!({
         "prediction_id": id, "model": model(), "release_id": release_id, "spec_hash": plan.hash(),
-        "requested_at": at, "answered_at": at, "assignment": assignment, "tier": Tier::Fallback,
+        "requested_at": at, "answered_at": at, "assignment": assignment, "tier": Tier::Endpoint,
         "endpoint": "e", "variant": "v", "model_version": "1", "inputs": Inputs::new(), "candidates": [candidate],
         "timings": Timings::default(),
     }))
@@ -167,17 +179,20 @@ async fn what_was_changed_in_real_trips_is_named_and_nothing_else() {
     let Some((before, after)) = rides() else { return };
     let plan = Plan::compile("features.toml", SPEC).unwrap();
     let unchanged = |_: usize, _: &mut TrainingRow| ();
-    let baseline = baseline(&plan, &serve(&plan, &before, &unchanged));
+    let trained_on = serve(&plan, &before, &unchanged);
+    let baseline = (baseline(&plan, &trained_on), model_baseline(&plan, &trained_on));
 
     let calm = report(&plan, &baseline, &serve(&plan, &after, &unchanged)).await;
-    println!("{}", calm.headline());
-    assert_eq!(calm.drifted(), Vec::<&str>::new(), "{}", calm.headline());
+    assert_eq!(drifted(&calm), Vec::<&str>::new());
+    assert!(!calm.models[0].concept_drift() && calm.models[0].prediction.reasons.is_empty(), "{:?}", calm.models);
+    assert_eq!(calm.wants_training(), None);
 
-    // Slower streets: no feature changes, what is predicted does.
+    // Slower streets: no feature changes and no answer, but what is predicted, and with it the error.
     let slower = |_: usize, row: &mut TrainingRow| row.drive_s *= 1.3;
     let slower = report(&plan, &baseline, &serve(&plan, &after, &slower)).await;
-    println!("{}", slower.headline());
-    assert_eq!(slower.drifted(), [LABEL]);
+    assert_eq!(drifted(&slower), [LABEL]);
+    assert!(slower.models[0].concept_drift() && slower.models[0].prediction.reasons.is_empty(), "{:?}", slower.models);
+    assert!(slower.wants_training().is_some());
 
     // A closed zone: nobody is picked up in the busiest one any more.
     let mut riders: BTreeMap<String, usize> = BTreeMap::new();
@@ -189,11 +204,12 @@ async fn what_was_changed_in_real_trips_is_named_and_nothing_else() {
     let is_open = |ride: &&Ride| ride.training_row().unwrap().inputs["rider_zone"].as_f64() != Some(busiest);
     let open: Vec<Ride> = after.iter().filter(is_open).cloned().collect();
     let closed = report(&plan, &baseline, &serve(&plan, &open, &unchanged)).await;
-    println!("{}", closed.headline());
-    let zone = closed.columns.iter().find(|column| column.name == "rider_zone").unwrap();
+    let columns = &closed.drift.as_ref().unwrap().columns;
+    let zone = columns.iter().find(|column| column.name == "rider_zone").unwrap();
     assert!(zone.reasons.contains(&DriftReason::Gone) && zone.gone == [busiest]);
     // The zone's place is gone with it, since recorded riders stand at its centroid.
-    assert!(closed.drifted().iter().all(|name| name.starts_with("rider_")), "{}", closed.headline());
+    assert!(drifted(&closed).iter().all(|name| name.starts_with("rider_")), "{:?}", drifted(&closed));
+    assert!(!closed.models[0].concept_drift(), "{:?}", closed.models);
 
     // A broken field: every third car's zone is lost.
     let broken = |number: usize, row: &mut TrainingRow| {
@@ -202,7 +218,10 @@ async fn what_was_changed_in_real_trips_is_named_and_nothing_else() {
         }
     };
     let broken = report(&plan, &baseline, &serve(&plan, &after, &broken)).await;
-    println!("{}", broken.headline());
-    assert_eq!(broken.drifted(), ["car_zone"]);
-    assert_eq!(broken.columns[0].reasons, [DriftReason::Missing]);
+    assert_eq!(drifted(&broken), ["car_zone"]);
+    assert_eq!(broken.drift.unwrap().columns[0].reasons, [DriftReason::Missing]);
+}
+
+fn drifted(report: &ReportData) -> Vec<&str> {
+    report.drift.as_ref().unwrap().drifted()
 }

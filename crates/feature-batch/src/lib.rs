@@ -7,6 +7,8 @@
 //! - the **rejects**: one JSON line per value that the spec does not allow, with its source, row, reason and the row's
 //!   inputs. The rest goes on.
 //!
+//! [`Summary::sample`] is a uniform sample of the view, of bounded size, for what tells its distributions.
+//!
 //! [`run_files`] does so for files of a disk.
 //!
 //! [`build_lookup`] makes a lookup table of such sources, [`LookupFile`] is a table as a file.
@@ -38,6 +40,7 @@ mod parquet_reader;
 mod parquet_view;
 mod rejects;
 mod rows;
+mod sample;
 mod source;
 mod source_columns;
 mod summary;
@@ -51,6 +54,7 @@ pub use lookup_build::{BuiltLookup, FoldOrder, LookupOrder, RowWindow, build_loo
 pub use lookup_file::{LookupFile, lookup_table_of_object};
 pub use parquet_view::GROUP_BYTES;
 pub use rejects::RejectLine;
+pub use sample::ViewSample;
 pub use source::{FileSource, RangeSource, Source};
 pub use summary::{Progress, SourceSummary, Summary};
 pub use text::{MAX_LINE_BYTES, SourceFormat};

@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
-use crate::text::SourceFormat;
+use crate::{ViewSample, text::SourceFormat};
 
 /// What a transform did. As JSON it is the same for the same sources and spec: times are not written.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -19,6 +19,9 @@ pub struct Summary {
     pub rejected: BTreeMap<String, u64>,
     /// The sources, in order.
     pub sources: Vec<SourceSummary>,
+    /// A sample of the view's rows.
+    #[serde(skip)]
+    pub sample: ViewSample,
     /// How long it took.
     #[serde(skip)]
     pub elapsed: Duration,

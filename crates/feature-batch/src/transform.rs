@@ -14,7 +14,7 @@ use features::{FeatureTable, InputTable, Plan, RawColumn, Scratch};
 use parquet::{errors::ParquetError, file::writer::SerializedFileWriter};
 
 use crate::{
-    BatchError, Progress, Source, SourceFormat, SourceSummary, Summary,
+    BatchError, Progress, Source, SourceFormat, SourceSummary, Summary, ViewSample,
     batch::{Batch, Buffers},
     csv_reader::CsvReader,
     csv_view,
@@ -95,6 +95,7 @@ pub fn transform<V: Write + Send, R: Write + Send>(
         spare: Vec::new(),
         group_rows: group_rows(names.len()),
         groups: 0,
+        sample: ViewSample::new(names.len()),
         rejected: BTreeMap::new(),
         per_source: vec![(0, 0); source_names.len()],
         progress: Progress { rows: 0, rejected: 0, bytes: 0, bytes_total },
@@ -158,6 +159,7 @@ pub fn transform<V: Write + Send, R: Write + Send>(
         written: sink.progress.rows - sink.progress.rejected,
         rejected: sink.rejected,
         sources: summaries.collect(),
+        sample: sink.sample,
         elapsed: began.elapsed(),
     })
 }
@@ -277,8 +279,8 @@ struct Done {
     written: u64,
     /// Lines of the view, where it is CSV.
     csv: Vec<u8>,
-    /// The view's columns, where it is Parquet.
-    columns: Option<(FeatureTable, Option<Vec<bool>>)>,
+    /// The view's columns, and which rows are kept where not all are.
+    columns: (FeatureTable, Option<Vec<bool>>),
     rejects: Vec<u8>,
     rejected: BTreeMap<&'static str, u64>,
     bytes: u64,
@@ -295,6 +297,7 @@ struct Sink<'p, V, R> {
     group_rows: usize,
     /// Row groups made so far.
     groups: u64,
+    sample: ViewSample,
     rejected: BTreeMap<String, u64>,
     /// Rows read and written, by source.
     per_source: Vec<(u64, u64)>,
@@ -314,21 +317,29 @@ impl<V: Write, R: Write> Sink<'_, V, R> {
         if let Some(view) = &mut self.view {
             view.write_all(&done.csv).map_err(write_failed("view"))?;
         }
-        if let Some((table, keep)) = done.columns {
-            let columns = std::iter::once(table.label()).chain(table.outputs().iter().map(Vec::as_slice));
-            match keep {
+        let (table, keep) = done.columns;
+        let columns = std::iter::once(table.label()).chain(table.outputs().iter().map(Vec::as_slice));
+        let is_kept = |row: usize| keep.as_ref().is_none_or(|keep| keep[row]);
+        for row in (0..table.rows()).filter(|row| is_kept(*row)) {
+            self.sample.offer(|column| match column {
+                0 => table.label()[row],
+                _ => table.outputs()[column - 1][row],
+            });
+        }
+        if self.view.is_none() {
+            match &keep {
                 None => self.append(&columns, table.rows(), full),
                 Some(keep) => {
                     let kept: Columns = columns
                         .map(|column| {
-                            column.iter().zip(&keep).filter(|(_, keep)| **keep).map(|(&value, _)| value).collect()
+                            column.iter().zip(keep).filter(|(_, keep)| **keep).map(|(&value, _)| value).collect()
                         })
                         .collect();
                     self.append(&kept.iter().map(Vec::as_slice), done.written as usize, full);
                 }
             }
-            tables.push(table);
         }
+        tables.push(table);
         self.rejects.write_all(&done.rejects).map_err(write_failed("rejects"))?;
         for (reason, count) in done.rejected {
             *self.rejected.entry(reason.to_owned()).or_default() += count;
@@ -474,7 +485,7 @@ impl<V: Write + Send, R: Write + Send> Run<'_, V, R> {
             rejects: lines.lines,
             rejected: lines.rejected,
             bytes: batch.bytes_done,
-            columns: self.encoder.is_some().then_some((table, keep)),
+            columns: (table, keep),
         })
     }
 }

@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use bytes::Bytes;
 use cloud::object_store::{
     GetObject, GetRange, HeadObject, ObjectHead, PutCondition, PutMultipart, PutObject, StoreError,
 };
 use domain::{ModelName, lake};
+use evaluation::drift::TrainingBaseline;
 use feature_batch::{BatchError, Options, RejectLine, Source, Summary};
 use features::Plan;
 use lambda_runtime::tracing::{error, info};
@@ -67,6 +69,8 @@ struct RunDocument<'a> {
     view: Option<&'a str>,
     rejects: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    baseline: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<Failure<'a>>,
     #[serde(flatten)]
     summary: Option<&'a Summary>,
@@ -109,6 +113,7 @@ pub async fn transform_object<S: BatchStore>(
         options,
     };
     let (view_key, rejects_key) = (job.view_key.clone(), job.rejects_key.clone());
+    let baseline_key = lake::view_baseline(model, &transform_hash, &digest);
     let etag = head.etag.0.clone();
     let result = tokio::task::spawn_blocking(move || job.run(head))
         .await
@@ -121,6 +126,7 @@ pub async fn transform_object<S: BatchStore>(
         lookups: plan.lookups().collect(),
         view: None,
         rejects: None,
+        baseline: None,
         failure: None,
         summary: None,
     };
@@ -129,6 +135,10 @@ pub async fn transform_object<S: BatchStore>(
             document.summary = Some(summary);
             document.view = (summary.written > 0).then_some(view_key.as_str());
             document.rejects = (summary.rejected_rows() > 0).then_some(rejects_key.as_str());
+            if summary.written > 0 {
+                put_baseline(store.as_ref(), model, &baseline_key, summary).await?;
+                document.baseline = Some(&baseline_key);
+            }
             let (rows, written, rows_per_s) = (summary.rows, summary.written, summary.rows_per_s());
             info!(key, rows, written, rejected = summary.rejected_rows(), rows_per_s, "transformed");
             let outcome = ObjectOutcome::Transformed {
@@ -155,6 +165,21 @@ pub async fn transform_object<S: BatchStore>(
     let bytes = bytes.unwrap_or_default();
     store.put_object(&run_key, bytes.into(), PutCondition::Always).await?;
     Ok(outcome)
+}
+
+/// The view's distributions: beside the view, and as the model's where it has none for this spec yet. Another one is made the
+/// model's by `mannen drift baseline put`.
+async fn put_baseline<S: PutObject>(
+    store: &S,
+    model: &ModelName,
+    key: &str,
+    summary: &Summary,
+) -> Result<(), StoreError> {
+    let Summary { spec_hash, columns, sample, written, .. } = summary;
+    let json = Bytes::from(TrainingBaseline::of_view(spec_hash, columns, &sample.columns, *written).to_json());
+    store.put_object(key, json.clone(), PutCondition::Always).await?;
+    store.put_object(&lake::training_baseline(model, spec_hash), json, PutCondition::IfAbsent).await?;
+    Ok(())
 }
 
 /// Whether a run's document tells of a view. One that tells of a failure is tried again: the function may have learnt.

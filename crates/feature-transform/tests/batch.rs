@@ -22,6 +22,7 @@ use cloud::{
     release_cache::ReleaseCache,
 };
 use domain::{Arm, FeatureSpecSource, Limits, ModelName, Release, ReleasePointer, lake};
+use evaluation::drift::TrainingBaseline;
 use feature_batch::LookupFile;
 use feature_transform::{BatchStore, Config, Service, Trigger, parse_event, preparing};
 use features::{LookupKeys, LookupTable, LookupValues, Plan};
@@ -118,7 +119,7 @@ async fn a_raw_object_becomes_a_view_rejects_and_a_summary() {
     publish(&store).await;
     put(&store, KEY, RAW).await;
     assert_eq!(handle(&store, &event()).await.unwrap(), json!({"batchItemFailures": []}));
-    let outputs = outputs(&store);
+    let mut outputs = outputs(&store);
     let etag = store.head_object(KEY).await.unwrap().unwrap().etag;
     let digest = lake::raw_object_digest(KEY, &etag.0);
     let (view_key, rejects_key, run_key) = (
@@ -126,6 +127,14 @@ async fn a_raw_object_becomes_a_view_rejects_and_a_summary() {
         lake::feature_rejects(&model(), &hash(), &digest),
         lake::feature_run(&model(), &hash(), "csv", &digest),
     );
+    // The view's distributions, which are the model's own as well, since it had none.
+    let (baseline_key, baseline) = outputs.remove(0);
+    assert_eq!(baseline_key, lake::view_baseline(&model(), &hash(), &digest));
+    let of_model = store.get_object(&lake::training_baseline(&model(), &hash()), None).await.unwrap().found().unwrap();
+    assert_eq!(baseline.as_bytes(), of_model.bytes);
+    let baseline = TrainingBaseline::from_json(&of_model.bytes).unwrap();
+    assert_eq!((baseline.rows, baseline.columns.len()), (2, 22));
+    assert_eq!(baseline.columns[9].missing, 2, "{:?}", baseline.columns[9]);
     let keys: Vec<&str> = outputs.iter().map(|(key, _)| key.as_str()).collect();
     assert_eq!(keys, [&view_key, &rejects_key, &run_key]);
     let view: Vec<Vec<&str>> = outputs[0].1.lines().map(|line| line.split(',').collect()).collect();
@@ -351,7 +360,9 @@ async fn wherever_the_store_fails_the_message_comes_back_and_the_next_try_ends_t
     let count = Arc::new(AtomicU64::new(1_000_000));
     handle(&Faulty { store: whole.clone(), calls_left: Arc::clone(&count) }, &event()).await.unwrap();
     let calls = 1_000_000 - count.load(Ordering::Relaxed);
-    assert!(outputs(&whole)[0].1.len() > 8 * 1024 * 1024, "in parts");
+    let outputs = outputs(&whole);
+    let view = outputs.iter().find(|(key, _)| key.contains("/features/")).unwrap();
+    assert!(view.1.len() > 8 * 1024 * 1024, "in parts");
     assert!(calls > 9, "{calls}");
     let store = MemoryStore::new();
     for (key, bytes) in raw.contents() {

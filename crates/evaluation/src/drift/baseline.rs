@@ -10,7 +10,7 @@ pub const BASELINE_FORMAT: u32 = 1;
 /// The name of the label's column.
 pub const LABEL: &str = "(label)";
 /// Up to so many different values, each common, are told apart one by one.
-const MAX_VALUES: usize = 512;
+pub(crate) const MAX_VALUES: usize = 512;
 /// A column is one of values where each occurs so often on average.
 const ROWS_PER_VALUE: usize = 20;
 /// Bins of equal share for all other columns.
@@ -89,6 +89,12 @@ pub struct ColumnBaseline {
     pub counts: Vec<u64>,
     /// The standard deviation (with n, not n − 1).
     pub deviation: f64,
+    /// The mean; absent in documents of older versions, and without a value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean: Option<f64>,
+    /// Whether every value is a whole number; absent in documents of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole: Option<bool>,
 }
 
 impl ColumnBaseline {
@@ -99,7 +105,7 @@ impl ColumnBaseline {
         sorted.sort_unstable_by(f64::total_cmp);
         let (name, missing) = (name.into(), (values.len() - sorted.len()) as u64);
         let Some(bins) = bins(&sorted) else {
-            return Self { name, missing, bins: None, counts: Vec::new(), deviation: 0.0 };
+            return Self { name, missing, bins: None, counts: Vec::new(), deviation: 0.0, mean: None, whole: None };
         };
         let mut counts = vec![0; bins.len()];
         for value in &sorted {
@@ -108,7 +114,21 @@ impl ColumnBaseline {
         let n = sorted.len() as f64;
         let mean = sorted.iter().sum::<f64>() / n;
         let deviation = (sorted.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / n).sqrt();
-        Self { name, missing, bins: Some(bins), counts, deviation }
+        let whole = sorted.iter().all(|value| value.fract() == 0.0);
+        Self { name, missing, bins: Some(bins), counts, deviation, mean: Some(mean), whole: Some(whole) }
+    }
+
+    /// Rows with a value.
+    pub fn present(&self) -> u64 {
+        self.counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
+    /// Whether bins and counts belong together, for a document that was read.
+    pub(crate) fn is_whole(&self) -> bool {
+        match &self.bins {
+            Some(bins) => bins.check() && bins.len() == self.counts.len(),
+            None => self.counts.is_empty(),
+        }
     }
 }
 
@@ -135,7 +155,7 @@ pub struct TrainingBaseline {
     pub format: u32,
     /// SHA-256 of the feature spec in its canonical form: the order of the columns is that of its outputs.
     pub spec_hash: String,
-    /// Rows of the training view.
+    /// Rows of the training view. The columns may be of a uniform sample of them.
     pub rows: u64,
     /// The features in the spec's output order, then the label.
     pub columns: Vec<ColumnBaseline>,
@@ -156,11 +176,7 @@ impl TryFrom<Stored> for TrainingBaseline {
         if format != BASELINE_FORMAT {
             return Err(format!("its format is {format}, and this version reads format {BASELINE_FORMAT}"));
         }
-        let is_whole = |column: &ColumnBaseline| match &column.bins {
-            Some(bins) => bins.check() && bins.len() == column.counts.len(),
-            None => column.counts.is_empty(),
-        };
-        match columns.iter().find(|column| !is_whole(column)) {
+        match columns.iter().find(|column| !column.is_whole()) {
             Some(column) => {
                 Err(format!("the bins of `{}` are not in order, or not as many as its counts", column.name))
             }
@@ -182,6 +198,14 @@ impl TrainingBaseline {
         Self { format: BASELINE_FORMAT, spec_hash: spec_hash.into(), rows: label.len() as u64, columns }
     }
 
+    /// Of a uniform sample of a training view with `rows` rows: columns and their names, the label first, as the view has
+    /// them.
+    pub fn of_view(spec_hash: impl Into<String>, names: &[String], columns: &[Vec<f64>], rows: u64) -> Self {
+        let named = names.iter().map(String::as_str).zip(columns.iter().map(Vec::as_slice));
+        let label = columns.first().map_or(&[][..], Vec::as_slice);
+        Self { rows, ..Self::of(spec_hash, named.skip(1), label) }
+    }
+
     /// The stored form.
     pub fn to_json(&self) -> Vec<u8> {
         // It cannot fail: the keys are text and every number is finite.
@@ -190,7 +214,7 @@ impl TrainingBaseline {
 
     /// Reads the stored form, and refuses what contradicts itself.
     pub fn from_json(json: &[u8]) -> Result<Self, EvaluationError> {
-        serde_json::from_slice(json).map_err(|error| EvaluationError::InvalidEvaluation(error.to_string()))
+        serde_json::from_slice(json).map_err(|error| EvaluationError::InvalidBaseline(error.to_string()))
     }
 }
 
@@ -215,9 +239,14 @@ pub struct FeatureCounts {
 impl FeatureCounts {
     /// Nothing yet.
     pub fn new(baseline: &TrainingBaseline) -> Self {
+        Self::of_columns(&baseline.columns)
+    }
+
+    /// Nothing yet, of any columns.
+    pub(super) fn of_columns(columns: &[ColumnBaseline]) -> Self {
         let of =
             |column: &ColumnBaseline| ColumnCounts { bins: vec![0; column.counts.len()], ..ColumnCounts::default() };
-        Self { columns: baseline.columns.iter().map(of).collect() }
+        Self { columns: columns.iter().map(of).collect() }
     }
 
     /// Counts one row: the features in the spec's output order, then the label, where it is known. What is not finite is
@@ -255,7 +284,7 @@ impl FeatureCounts {
 }
 
 impl ColumnCounts {
-    fn add(&mut self, column: &ColumnBaseline, value: Option<f64>) {
+    pub(super) fn add(&mut self, column: &ColumnBaseline, value: Option<f64>) {
         match (value.filter(|value| value.is_finite()), &column.bins) {
             (None, _) => self.missing += 1,
             // −0 is 0.

@@ -12,7 +12,7 @@ use super::{
 pub const MIN_ROWS: u64 = 100;
 /// PSI, Kolmogorov–Smirnov, Jensen–Shannon and Wasserstein in standard deviations: from here it is drift, beyond what
 /// chance does to so many rows.
-const DISTANCE: f64 = 0.1;
+pub(super) const DISTANCE: f64 = 0.1;
 /// The share of rows that turn missing, or lie outside of what training saw, from which it is drift.
 const SHARE: f64 = 0.01;
 /// A value is gone where so many rows of it were to be expected and none came (e⁻²⁰).
@@ -20,7 +20,7 @@ const GONE_EXPECTED: f64 = 20.0;
 /// A value of less than this share of training is taken together with the other rare ones.
 const RARE: f64 = 0.01;
 /// Standard errors beyond which chance is not believed: many columns are looked at, every hour.
-const SIGMAS: f64 = 5.0;
+pub(super) const SIGMAS: f64 = 5.0;
 
 /// Why a column drifts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +51,9 @@ pub struct ColumnDrift {
     pub rows: u64,
     /// The share of them without a value, 0–1.
     pub missing_share: f64,
+    /// Rows in training, with and without a value.
+    #[serde(default)]
+    pub training_rows: u64,
     /// The same in training.
     pub training_missing_share: f64,
     /// The share of values outside the range of training, or that it never saw, 0–1.
@@ -117,7 +120,7 @@ impl DriftReport {
     }
 }
 
-fn compare(column: &ColumnBaseline, counts: &ColumnCounts) -> ColumnDrift {
+pub(super) fn compare(column: &ColumnBaseline, counts: &ColumnCounts) -> ColumnDrift {
     let (present, trained) = (counts.present(), column.counts.iter().sum::<u64>());
     let (rows, training_rows) = (present + counts.missing, trained + column.missing);
     let of = |part: u64, all: u64| if all == 0 { 0.0 } else { part as f64 / all as f64 };
@@ -125,6 +128,7 @@ fn compare(column: &ColumnBaseline, counts: &ColumnCounts) -> ColumnDrift {
         name: column.name.clone(),
         rows,
         missing_share: of(counts.missing, rows),
+        training_rows,
         training_missing_share: of(column.missing, training_rows),
         out_of_range_share: of(counts.unexpected, present),
         psi: 0.0,
@@ -147,7 +151,8 @@ fn compare(column: &ColumnBaseline, counts: &ColumnCounts) -> ColumnDrift {
     if let Some(bins) = column.bins.as_ref().filter(|_| present >= MIN_ROWS) {
         distances(&mut drift, column, bins, counts, [trained as f64, present as f64]);
     }
-    if present >= MIN_ROWS && drift.out_of_range_share >= SHARE {
+    // A share x of all values lies beyond the range of so many with a probability of e^(−trained·x).
+    if present >= MIN_ROWS && drift.out_of_range_share >= SHARE + GONE_EXPECTED / trained.max(1) as f64 {
         drift.reasons.insert(0, DriftReason::OutOfRange);
     }
     drift

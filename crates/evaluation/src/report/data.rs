@@ -1,13 +1,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::{DomainError, Hour, ModelName, Randomisation, Release, ReleaseId};
+use domain::{DomainError, Hour, ModelName, Randomisation, Release, ReleaseId, Tier};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::headline::{headline, no_figures};
 use crate::{
     ErrorStatistics, EvaluationError, Histogram, HourEvaluation, SegmentStatistics, Summary, Window,
-    drift::{DriftReport, FeatureCounts, TrainingBaseline},
+    drift::{DriftReport, FeatureCounts, LABEL, ModelBaseline, ModelDrift, TrainingBaseline},
     experiment::{AnalysisOptions, ExperimentCard, ExperimentFacts},
 };
 
@@ -109,6 +109,19 @@ pub enum NoFigures {
     AllCancelled,
 }
 
+/// Why a model should be trained again. That a single feature drifts is no reason: where it is broken, training on it would be
+/// worse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RetrainingReason {
+    /// A model's error is larger than on held-out rows, or is another.
+    ConceptDrift,
+    /// What is predicted has changed.
+    LabelDrift,
+    /// Half of the features drift.
+    DatasetDrift,
+}
+
 /// The figures of some of the predictions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Group {
@@ -184,6 +197,10 @@ pub struct ReportData {
     /// than 100 rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<DriftReport>,
+    /// Each model version's answers and errors, against held-out rows; those without a baseline, or with fewer than 100 rows,
+    /// are left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<ModelDrift>,
     /// Over time. Hours without an evaluation are left out.
     pub over_time: Vec<TimePoint>,
     /// The distribution of the error; absent without figures.
@@ -223,6 +240,7 @@ impl ReportData {
             by_tier: groups(window.by(|segment| segment.tier.as_str())),
             experiments: experiments(&facts, evaluations),
             drift: None,
+            models: Vec::new(),
             over_time: over_time(&window, evaluations)?,
             error_bins: error_bins(&all.answer, &all.fallback),
             facts,
@@ -240,6 +258,43 @@ impl ReportData {
         }
         self.drift = DriftReport::new(baseline, &counts);
         self
+    }
+
+    /// Adds how a model version's answers and errors are against held-out rows: from the counts that were made by this
+    /// baseline.
+    pub fn with_model_drift(
+        mut self,
+        digest: &str,
+        baseline: &ModelBaseline,
+        evaluations: &[HourEvaluation],
+    ) -> Result<Self, EvaluationError> {
+        let mut counts = FeatureCounts::default();
+        for evaluation in evaluations {
+            if let Some(more) = evaluation.features().get(digest) {
+                counts.merge(more);
+            }
+        }
+        let window = Window::of(evaluations)?;
+        let its = window
+            .segments()
+            .iter()
+            .filter(|(segment, _)| segment.tier == Tier::Endpoint && segment.model_version == baseline.model_version);
+        let figures = SegmentStatistics::sum(its.map(|(_, statistics)| statistics)).answer.figures();
+        self.models.extend(figures.and_then(|figures| ModelDrift::new(baseline, &counts, &figures)));
+        Ok(self)
+    }
+
+    /// Why the model should be trained again; `None` where nothing says so.
+    pub fn wants_training(&self) -> Option<RetrainingReason> {
+        let concept = self.models.iter().any(ModelDrift::concept_drift);
+        let drift = self.drift.as_ref();
+        let label = drift.is_some_and(|drift| drift.drifted().contains(&LABEL));
+        match () {
+            () if concept => Some(RetrainingReason::ConceptDrift),
+            () if label => Some(RetrainingReason::LabelDrift),
+            () if drift.is_some_and(|drift| drift.dataset_drift) => Some(RetrainingReason::DatasetDrift),
+            () => None,
+        }
     }
 
     /// `report.json`.

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use super::{
     html::{keep_units, table},
     svg::{Svg, escape},
-    words::{count, percent},
+    words::{count, percent, seconds},
 };
-use crate::drift::{ColumnDrift, DriftReason, DriftReport, LABEL};
+use crate::drift::{ColumnDrift, DriftReason, DriftReport, LABEL, ModelDrift};
 
 /// The most columns that the page shows; `report.json` has all.
 const MOST_COLUMNS: usize = 40;
@@ -71,6 +71,30 @@ impl DriftReport {
             1 => format!("1 feature drifts: {}. {of}.{whole}{label}", drifted[0]),
             n => format!("{n} features drift: {}. {of}.{whole}{label}", drifted.join("; ")),
         }
+    }
+}
+
+impl ModelDrift {
+    /// The result in a sentence or two.
+    pub fn headline(&self) -> String {
+        let of = format!(
+            "{} against {} on held-out rows ({} arrivals, {} rows)",
+            seconds(self.mae_s),
+            seconds(self.held_out_mae_s),
+            count(self.rows),
+            count(self.held_out_rows)
+        );
+        let error = match (self.worse, self.error.reasons.is_empty()) {
+            (true, _) => format!("its error has grown: {of}. The concept drifts: train again."),
+            (false, false) => format!("its error is another than on held-out rows ({}): {of}.", self.error.words()),
+            (false, true) => format!("its error holds: {of}."),
+        };
+        let answers = if self.prediction.reasons.is_empty() {
+            String::new()
+        } else {
+            format!(" Its answers are others than on held-out rows ({}).", self.prediction.words())
+        };
+        format!("Model {}: {error}{answers}", self.model_version)
     }
 }
 

@@ -12,7 +12,9 @@ mod svg;
 mod text;
 pub(crate) mod words;
 
-pub use data::{ArmFacts, ErrorBin, ErrorBins, Group, NoFigures, ReleaseFacts, ReportData, ReportFacts, TimePoint};
+pub use data::{
+    ArmFacts, ErrorBin, ErrorBins, Group, NoFigures, ReleaseFacts, ReportData, ReportFacts, RetrainingReason, TimePoint,
+};
 pub use html::render_html;
 pub use markdown::render_markdown;
 pub use text::render_text;
