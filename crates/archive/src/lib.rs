@@ -5,13 +5,14 @@
 //! - [`decode_source`] does so for the files that SageMaker writes too (Data Capture, batch transform, asynchronous
 //!   inference, ground truth); [`data_capture_lines`] and [`ground_truth_line`] write such files from our records.
 //! - [`write_predictions`], [`read_predictions`] and the like for outcomes and shadows are the Parquet format,
-//!   without loss; [`read_prediction_columns`] reads only what an evaluation needs. `SCHEMA.md` lists the columns.
+//!   without loss; [`prediction_batches`] and [`outcome_batches`] read only what an evaluation needs, batch by batch. `SCHEMA.md` lists the columns.
 //! - [`merge`], [`merge_predictions`] and [`merge_outcomes`] are associative, commutative and idempotent, so that whatever is
 //!   delivered twice, in another order, or merged by two compactors at once gives the same file.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 #[cfg(test)]
 mod athena;
+mod batches;
 mod columns;
 mod error;
 mod export;
@@ -31,6 +32,9 @@ mod shadows;
 #[cfg(test)]
 mod samples;
 
+pub use batches::{
+    OutcomeBatch, PredictionBatch, ShadowColumns, outcome_batches, prediction_batches, read_shadow_columns,
+};
 pub use columns::{PredictionColumns, read_prediction_columns, read_release_ids};
 pub use error::{ArchiveError, Rejection};
 pub use export::{captured_line, data_capture_lines, ground_truth_line};

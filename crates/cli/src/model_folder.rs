@@ -6,7 +6,7 @@ use std::{
 };
 
 use ::features::Plan;
-use domain::{ArchiveMode, EndpointCalling, ExperimentPlan, Limits, ModelName, PromisePolicy};
+use domain::{ArchiveMode, EndpointCalling, EvaluationPlan, ExperimentPlan, Limits, ModelName, PromisePolicy};
 use feature_batch::LookupFile;
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -58,6 +58,8 @@ pub(crate) struct ReleasePlan {
     pub(crate) calling: EndpointCalling,
     /// What is shown to the rider.
     pub(crate) promise: Option<PromisePolicy>,
+    /// What evaluations tell apart.
+    pub(crate) evaluation: Option<EvaluationPlan>,
     /// When the record is written.
     #[serde(default)]
     pub(crate) archive: ArchiveMode,

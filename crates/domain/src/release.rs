@@ -1,4 +1,5 @@
 mod calling;
+mod evaluation;
 mod experiment;
 mod pointer;
 mod promise;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     calling::{BreakerPolicy, EndpointCalling, MAX_CALL_BYTES, MAX_SERVERLESS_CALL_BYTES, RowFormat},
+    evaluation::{EvaluationPlan, SegmentPlan, zone_text},
     experiment::{ExperimentPlan, NamespacePart, Randomisation},
     pointer::{PointerMove, ReleasePointer},
     promise::{Damping, Promise, PromisePolicy, ResidualQuantile},
@@ -90,6 +92,9 @@ pub struct Release {
     /// What is shown to the rider. The prediction itself where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promise: Option<PromisePolicy>,
+    /// What evaluations tell apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<EvaluationPlan>,
     /// Limits on requests.
     pub limits: Limits,
     /// When the record is written.
@@ -161,6 +166,7 @@ impl Release {
             shadows: Vec::new(),
             calling: EndpointCalling::default(),
             promise: None,
+            evaluation: None,
             limits,
             archive: ArchiveMode::BeforeResponse,
         }
@@ -213,6 +219,9 @@ impl Release {
             return invalid(format!("calling.max_body_bytes must lie within 1 and {MAX_CALL_BYTES}"));
         }
         if let Some(problem) = self.promise.as_ref().and_then(PromisePolicy::problem) {
+            return invalid(problem);
+        }
+        if let Some(problem) = self.evaluation.as_ref().and_then(EvaluationPlan::problem) {
             return invalid(problem);
         }
         if let Some(experiment) = &self.experiment {

@@ -122,23 +122,45 @@ impl TryFrom<BTreeMap<u16, u64>> for Histogram {
     }
 }
 
-/// One count per bucket up to the highest seen: quick to add to, large to keep.
+/// One count per bucket from the lowest to the highest seen: quick to add to, larger to keep.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct DenseHistogram {
+    /// The bucket of the first count.
+    first: u16,
     counts: Vec<u64>,
 }
 
 impl DenseHistogram {
     pub(crate) fn add(&mut self, value: u64) {
-        let bucket = usize::from(bucket_of(value));
-        if bucket >= self.counts.len() {
-            self.counts.resize(bucket + 1, 0);
+        let bucket = bucket_of(value);
+        let place = usize::from(bucket.wrapping_sub(self.first));
+        match self.counts.get_mut(place) {
+            Some(count) if bucket >= self.first => *count += 1,
+            _ => self.widen(bucket),
         }
-        self.counts[bucket] += 1;
+    }
+
+    /// By whole octaves, so that it happens seldom.
+    fn widen(&mut self, bucket: u16) {
+        let octave = BUCKETS_PER_OCTAVE as u16;
+        let low = bucket / octave * octave;
+        if self.counts.is_empty() {
+            self.first = low;
+        }
+        if low < self.first {
+            let more = usize::from(self.first - low);
+            self.counts.splice(..0, std::iter::repeat_n(0, more));
+            self.first = low;
+        }
+        let end = usize::from(low + octave - self.first);
+        if end > self.counts.len() {
+            self.counts.resize(end, 0);
+        }
+        self.counts[usize::from(bucket - self.first)] += 1;
     }
 
     pub(crate) fn finish(self) -> Histogram {
-        let buckets = (0u16..).zip(self.counts).filter(|&(_, count)| count > 0).collect();
+        let buckets = (self.first..).zip(self.counts).filter(|&(_, count)| count > 0).collect();
         Histogram { buckets }
     }
 }

@@ -1,19 +1,23 @@
 use std::collections::BTreeMap;
 
-use domain::{Hour, ModelName, OutcomeEvent, Tier};
+use domain::{Hour, ModelName, OutcomeEvent};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     EvaluationError,
+    accumulate::{EvaluationOptions, HourAccumulator},
+    bounded::Dimension,
     drift::FeatureCounts,
-    experiment::{ExperimentArm, ExperimentStatistics, merge_experiments},
-    join::{Joiner, Label, PredictionRow, SegmentRef, Truth},
-    segment::{Segment, SegmentAccumulator, SegmentStatistics, Summary},
-    units::{UnitAccumulator, UnitSums, UnitTable},
+    experiment::{ExperimentStatistics, merge_experiments},
+    join::{PredictionRow, Truth},
+    maturity::MaturityCounts,
+    segment::{Segment, SegmentStatistics, Summary},
+    shadow::{ShadowSegment, ShadowStatistics},
+    units::UnitTable,
 };
 
 /// The version of the stored form. A stored evaluation of another version is refused; its hour is evaluated again.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// What one hour's predictions were worth, as far as their outcomes have landed: a state to be merged.
 ///
@@ -28,10 +32,13 @@ pub struct HourEvaluation {
     /// Outcomes of this hour that met no prediction. Outcomes do not know their model: where a lake has several, those
     /// of the other models are among them.
     pub unmatched_outcomes: u64,
-    segments: BTreeMap<Segment, SegmentStatistics>,
-    experiments: BTreeMap<String, ExperimentStatistics>,
-    riders: UnitTable,
-    features: BTreeMap<String, FeatureCounts>,
+    pub(crate) segments: BTreeMap<Segment, SegmentStatistics>,
+    pub(crate) dimensions: BTreeMap<String, Dimension>,
+    pub(crate) shadows: BTreeMap<ShadowSegment, ShadowStatistics>,
+    pub(crate) maturity: MaturityCounts,
+    pub(crate) experiments: BTreeMap<String, ExperimentStatistics>,
+    pub(crate) riders: UnitTable,
+    pub(crate) features: BTreeMap<String, FeatureCounts>,
 }
 
 /// A row whose car was dispatched and arrived: one such as training has.
@@ -51,24 +58,18 @@ pub fn evaluate_hour<'a>(
     predictions: impl IntoIterator<Item = PredictionRow<'a>>,
     outcomes: &[OutcomeEvent],
 ) -> HourEvaluation {
-    evaluate_sorted(hour, model, predictions, &Truth::from_events(outcomes), |_| {})
+    evaluate_hour_with(hour, model, predictions, outcomes, EvaluationOptions::default())
 }
 
-/// [`evaluate_hour`], and the rows that met an arrival, in the order of the rows: to count their features with
-/// [`HourEvaluation::set_features`].
-pub fn evaluate_hour_with_arrivals<'a>(
+/// [`evaluate_hour`] by further dimensions, in a time zone, with shadows.
+pub fn evaluate_hour_with<'a>(
     hour: Hour,
     model: &ModelName,
     predictions: impl IntoIterator<Item = PredictionRow<'a>>,
     outcomes: &[OutcomeEvent],
-) -> (HourEvaluation, Vec<Arrival>) {
-    let mut arrivals = Vec::new();
-    let truths = Truth::from_events(outcomes);
-    let evaluation = evaluate_sorted(hour, model, predictions, &truths, |arrival| arrivals.push(arrival));
-    if !arrivals.is_sorted_by_key(|arrival| arrival.row) {
-        arrivals.sort_unstable_by_key(|arrival| arrival.row);
-    }
-    (evaluation, arrivals)
+    options: EvaluationOptions<'_>,
+) -> HourEvaluation {
+    evaluate_sorted(hour, model, predictions, &Truth::from_events(outcomes), options)
 }
 
 /// [`evaluate_hour`] for a caller who has folded the outcome events already. Of several truths of one prediction the
@@ -83,7 +84,7 @@ pub fn evaluate_truths<'a>(
         truths.sort_unstable_by(|a, b| a.prediction_id.cmp(&b.prediction_id).then_with(|| b.cmp(a)));
         truths.dedup_by_key(|truth| truth.prediction_id);
     }
-    evaluate_sorted(hour, model, predictions, &truths, |_| {})
+    evaluate_sorted(hour, model, predictions, &truths, EvaluationOptions::default())
 }
 
 fn evaluate_sorted<'a>(
@@ -91,95 +92,24 @@ fn evaluate_sorted<'a>(
     model: &ModelName,
     predictions: impl IntoIterator<Item = PredictionRow<'a>>,
     truths: &[Truth<'_>],
-    mut arrived: impl FnMut(Arrival),
+    options: EvaluationOptions<'_>,
 ) -> HourEvaluation {
-    let mut joiner = Joiner::new(predictions);
-    let mut accumulators: Vec<SegmentAccumulator> = Vec::new();
-    accumulators.resize_with(joiner.segments.len(), SegmentAccumulator::default);
-    let mut units: Vec<ArmAccumulator> = Vec::new();
-    units.resize_with(joiner.segments.len(), ArmAccumulator::default);
-    let mut riders = UnitAccumulator::default();
-    let by_experiment: Vec<Option<bool>> =
-        joiner.segments.iter().map(|segment| segment.experiment.map(|(_, excluded)| excluded)).collect();
-    let by_endpoint: Vec<bool> = joiner.segments.iter().map(|segment| segment.tier == Tier::Endpoint).collect();
-    let unmatched_outcomes = joiner.join(truths, |one| {
-        let accumulator = &mut accumulators[one.segment];
-        let mut unit =
-            UnitSums { predictions: 1, not_by_endpoint: u64::from(!by_endpoint[one.segment]), ..UnitSums::default() };
-        let counts = &mut accumulator.counts;
-        counts.predictions += 1;
-        counts.candidates += one.candidates;
-        counts.outcomes += u64::from(one.label != Label::Pending { has_outcome: false });
-        match one.label {
-            Label::Pending { .. } => {
-                counts.pending += 1;
-                unit.pending = 1;
-            }
-            Label::Cancelled => {
-                counts.cancelled += 1;
-                unit.cancelled = 1;
-            }
-            Label::UnknownCandidate => counts.unknown_candidate += 1,
-            Label::Arrived { prediction_s, fallback_s, actual_us } => {
-                if let Some(error_us) = accumulator.add_arrival(prediction_s, fallback_s, actual_us) {
-                    let abs_us = error_us.unsigned_abs();
-                    unit.joined = 1;
-                    arrived(Arrival { row: one.row, actual_s: actual_us as f64 / 1e6 });
-                    unit.within_120_s = u64::from(abs_us <= 120_000_000);
-                    *(if error_us < 0 { &mut unit.late_us } else { &mut unit.early_us }) = abs_us;
-                }
-            }
-        }
-        match by_experiment[one.segment] {
-            Some(true) => units[one.segment].excluded += 1,
-            Some(false) => units[one.segment].units.add(one.randomised, &unit),
-            None => {}
-        }
-        if one.rider != 0 {
-            riders.add(one.rider, &unit);
-        }
-    });
-    let experiments = experiments_of(&joiner.segments, units);
-    let mut segments: BTreeMap<Segment, SegmentStatistics> = BTreeMap::new();
-    // A segment seen only in rows that did not count would make the result depend on repetitions.
-    let counted = joiner.segments.iter().zip(accumulators).filter(|(_, sums)| sums.counts.predictions > 0);
-    for (segment, accumulator) in counted {
-        let segment = Segment {
-            model_version: segment.model_version.to_owned(),
-            arm: segment.arm.to_owned(),
-            tier: segment.tier,
-        };
-        segments.entry(segment).or_default().merge(&accumulator.finish());
+    let mut rows: Vec<PredictionRow<'a>> = predictions.into_iter().collect();
+    if !rows.is_sorted_by_key(|row| row.prediction_id) {
+        rows.sort_unstable_by_key(|row| row.prediction_id);
     }
-    HourEvaluation {
-        model: model.clone(),
-        hour,
-        unmatched_outcomes,
-        segments,
-        experiments,
-        riders: riders.finish(),
-        features: BTreeMap::new(),
+    let mut accumulator = HourAccumulator::new(options);
+    let mut truths = truths.iter().peekable();
+    for group in rows.chunk_by(|a, b| a.prediction_id == b.prediction_id) {
+        let id = group[0].prediction_id;
+        while truths.next_if(|truth| truth.prediction_id < id).is_some() {
+            accumulator.add_unmatched_outcome();
+        }
+        let truth = truths.next_if(|truth| truth.prediction_id == id);
+        accumulator.add_prediction(group, truth);
     }
-}
-
-/// What an arm of an experiment came to in one segment.
-#[derive(Default)]
-struct ArmAccumulator {
-    excluded: u64,
-    units: UnitAccumulator,
-}
-
-fn experiments_of(segments: &[SegmentRef<'_>], units: Vec<ArmAccumulator>) -> BTreeMap<String, ExperimentStatistics> {
-    let mut experiments: BTreeMap<String, ExperimentStatistics> = BTreeMap::new();
-    for (segment, ArmAccumulator { excluded, units }) in segments.iter().zip(units) {
-        let units = units.finish();
-        let Some((id, _)) = segment.experiment.filter(|_| excluded > 0 || units.cells().next().is_some()) else {
-            continue;
-        };
-        let arms = BTreeMap::from([(segment.arm.to_owned(), ExperimentArm { excluded, units })]);
-        experiments.entry(id.to_owned()).or_default().merge(&ExperimentStatistics { arms });
-    }
-    experiments
+    truths.for_each(|_| accumulator.add_unmatched_outcome());
+    accumulator.finish(hour, model)
 }
 
 impl HourEvaluation {
@@ -194,6 +124,9 @@ impl HourEvaluation {
         }
         self.unmatched_outcomes = self.unmatched_outcomes.saturating_add(other.unmatched_outcomes);
         merge_segments(&mut self.segments, &other.segments);
+        merge_dimensions(&mut self.dimensions, &other.dimensions);
+        merge_shadows(&mut self.shadows, &other.shadows);
+        self.maturity.merge(&other.maturity);
         merge_experiments(&mut self.experiments, &other.experiments);
         self.riders.merge(&other.riders);
         for (baseline, counts) in &other.features {
@@ -227,6 +160,21 @@ impl HourEvaluation {
         &self.segments
     }
 
+    /// The predictions by the values of each dimension: `horizon`, `hour_of_day` and those that were asked for.
+    pub fn dimensions(&self) -> &BTreeMap<String, Dimension> {
+        &self.dimensions
+    }
+
+    /// What shadow arms would have answered. None of it is in any other figure.
+    pub fn shadows(&self) -> &BTreeMap<ShadowSegment, ShadowStatistics> {
+        &self.shadows
+    }
+
+    /// When outcomes landed.
+    pub fn maturity(&self) -> &MaturityCounts {
+        &self.maturity
+    }
+
     /// All segments together.
     pub fn all(&self) -> SegmentStatistics {
         SegmentStatistics::sum(self.segments.values())
@@ -258,6 +206,21 @@ pub(crate) fn merge_segments(
     }
 }
 
+pub(crate) fn merge_dimensions(into: &mut BTreeMap<String, Dimension>, from: &BTreeMap<String, Dimension>) {
+    for (name, dimension) in from {
+        into.entry(name.clone()).or_default().merge(dimension);
+    }
+}
+
+pub(crate) fn merge_shadows(
+    into: &mut BTreeMap<ShadowSegment, ShadowStatistics>,
+    from: &BTreeMap<ShadowSegment, ShadowStatistics>,
+) {
+    for (segment, statistics) in from {
+        into.entry(segment.clone()).or_default().merge(statistics);
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Stored {
     // First, so that another format is refused before its unknown parts are.
@@ -267,7 +230,10 @@ struct Stored {
     unmatched_outcomes: u64,
     #[serde(skip_deserializing)]
     all: Option<Summary>,
-    segments: Vec<StoredSegment>,
+    segments: Vec<Named<Segment, SegmentStatistics>>,
+    dimensions: BTreeMap<String, Dimension>,
+    shadows: Vec<Named<ShadowSegment, ShadowStatistics>>,
+    maturity: MaturityCounts,
     experiments: BTreeMap<String, ExperimentStatistics>,
     riders: UnitTable,
     features: BTreeMap<String, FeatureCounts>,
@@ -297,10 +263,28 @@ impl From<Format> for u32 {
 }
 
 #[derive(Serialize, Deserialize)]
-struct StoredSegment {
+struct Named<N, S> {
     #[serde(rename = "segment")]
-    name: Segment,
-    statistics: SegmentStatistics,
+    name: N,
+    statistics: S,
+}
+
+fn named<N, S>(all: BTreeMap<N, S>) -> Vec<Named<N, S>> {
+    all.into_iter().map(|(name, statistics)| Named { name, statistics }).collect()
+}
+
+fn by_name<N: Ord, S>(
+    all: Vec<Named<N, S>>,
+    check: impl Fn(&S) -> Result<(), String>,
+) -> Result<BTreeMap<N, S>, String> {
+    let mut found = BTreeMap::new();
+    for Named { name, statistics } in all {
+        check(&statistics)?;
+        if found.insert(name, statistics).is_some() {
+            return Err("it has a segment twice".to_owned());
+        }
+    }
+    Ok(found)
 }
 
 impl From<HourEvaluation> for Stored {
@@ -311,11 +295,10 @@ impl From<HourEvaluation> for Stored {
             model: evaluation.model,
             hour: evaluation.hour,
             unmatched_outcomes: evaluation.unmatched_outcomes,
-            segments: evaluation
-                .segments
-                .into_iter()
-                .map(|(name, statistics)| StoredSegment { name, statistics })
-                .collect(),
+            segments: named(evaluation.segments),
+            dimensions: evaluation.dimensions,
+            shadows: named(evaluation.shadows),
+            maturity: evaluation.maturity,
             experiments: evaluation.experiments,
             riders: evaluation.riders,
             features: evaluation.features,
@@ -327,18 +310,15 @@ impl TryFrom<Stored> for HourEvaluation {
     type Error = String;
 
     fn try_from(stored: Stored) -> Result<Self, String> {
-        let mut segments = BTreeMap::new();
-        for StoredSegment { name, statistics } in stored.segments {
-            statistics.check()?;
-            if segments.insert(name, statistics).is_some() {
-                return Err("it has a segment twice".to_owned());
-            }
-        }
+        stored.maturity.check()?;
         Ok(Self {
             model: stored.model,
             hour: stored.hour,
             unmatched_outcomes: stored.unmatched_outcomes,
-            segments,
+            segments: by_name(stored.segments, SegmentStatistics::check)?,
+            dimensions: stored.dimensions,
+            shadows: by_name(stored.shadows, ShadowStatistics::check)?,
+            maturity: stored.maturity,
             experiments: stored.experiments,
             riders: stored.riders,
             features: stored.features,

@@ -1,12 +1,12 @@
 //! Predictions meet their outcomes: a merge join on sorted ids. Hash tables are not needed, since the archive is sorted
 //! by id already, and ids may be callers' own, who could choose them to collide.
 
-use std::{cmp::Ordering, collections::HashMap};
+use std::{cmp::Ordering, sync::Arc};
 
 use domain::{CandidateId, OutcomeEvent, Tier};
 use jiff::Timestamp;
 
-use crate::units::unit_hash;
+use crate::segment::Label;
 
 /// One candidate of one prediction, borrowed from wherever it was read. Durations in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -27,10 +27,14 @@ pub struct PredictionRow<'a> {
     pub prediction_s: f64,
     /// What the fallback expression said, seconds.
     pub fallback_s: f64,
+    /// The lower and the upper end of the answered interval, where there was one; seconds.
+    pub interval: Option<[f64; 2]>,
     /// The experiment and what it randomised, where there was one.
     pub experiment: Option<ExperimentRow<'a>>,
     /// The unit (the rider), where the caller named it.
     pub unit_id: Option<&'a str>,
+    /// The value of each further dimension, in the order of `EvaluationOptions::dimensions`. What is missing is unknown.
+    pub values: &'a [Arc<str>],
 }
 
 /// How a prediction came to its arm.
@@ -44,6 +48,21 @@ pub struct ExperimentRow<'a> {
     pub excluded: bool,
 }
 
+/// One outcome event, borrowed. Times in microseconds since 1970-01-01 UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutcomeRow<'a> {
+    /// The 16 bytes of the prediction's id.
+    pub prediction_id: [u8; 16],
+    /// The dispatched candidate.
+    pub candidate_id: Option<&'a str>,
+    /// When the reporting system learnt of it.
+    pub observed_at_us: i64,
+    /// When the candidate arrived.
+    pub arrived_at_us: Option<i64>,
+    /// When the ride was cancelled.
+    pub cancelled_at_us: Option<i64>,
+}
+
 /// All that is known of one prediction's outcome, from all its events, borrowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Truth<'a> {
@@ -55,9 +74,36 @@ pub struct Truth<'a> {
     pub arrived_at_us: Option<i64>,
     /// When the ride was cancelled, microseconds since 1970-01-01 UTC.
     pub cancelled_at_us: Option<i64>,
+    /// When an arrival or a cancellation was first reported (`observed_at`), microseconds since 1970-01-01 UTC.
+    pub landed_at_us: Option<i64>,
 }
 
 impl<'a> Truth<'a> {
+    fn unknown(prediction_id: [u8; 16]) -> Self {
+        Self { prediction_id, candidate_id: None, arrived_at_us: None, cancelled_at_us: None, landed_at_us: None }
+    }
+
+    /// Takes a later event of the same prediction: the fields that it has replace those that were known.
+    fn fold(&mut self, event: &OutcomeRow<'a>) {
+        self.candidate_id = event.candidate_id.or(self.candidate_id);
+        self.arrived_at_us = event.arrived_at_us.or(self.arrived_at_us);
+        self.cancelled_at_us = event.cancelled_at_us.or(self.cancelled_at_us);
+        if event.arrived_at_us.is_some() || event.cancelled_at_us.is_some() {
+            let landed = self.landed_at_us.unwrap_or(event.observed_at_us);
+            self.landed_at_us = Some(landed.min(event.observed_at_us));
+        }
+    }
+
+    /// Folds the events of one prediction, at least one, in the archive's order (`observed_at`, then the event's digest).
+    pub fn of_rows(events: impl IntoIterator<Item = OutcomeRow<'a>>) -> Option<Self> {
+        let mut events = events.into_iter();
+        let first = events.next()?;
+        let mut truth = Self::unknown(first.prediction_id);
+        truth.fold(&first);
+        events.for_each(|event| truth.fold(&event));
+        Some(truth)
+    }
+
     /// Folds the events into one truth per prediction, sorted by id: the rule of `OutcomeState::from_events`, without
     /// copies, and with the events' digests only where two were observed at the same instant.
     pub fn from_events(events: &'a [OutcomeEvent]) -> Vec<Self> {
@@ -66,160 +112,69 @@ impl<'a> Truth<'a> {
         if !by_id.is_sorted_by_key(|&(id, _)| id) {
             by_id.sort_unstable_by_key(|&(id, _)| id);
         }
+        let row = |event: &'a OutcomeEvent| OutcomeRow {
+            prediction_id: *event.prediction_id.as_bytes(),
+            candidate_id: event.candidate_id.as_ref().map(CandidateId::as_str),
+            observed_at_us: event.observed_at.as_microsecond(),
+            arrived_at_us: event.arrived_at.map(Timestamp::as_microsecond),
+            cancelled_at_us: event.cancelled_at.map(Timestamp::as_microsecond),
+        };
         by_id
             .chunk_by_mut(|a, b| a.0 == b.0)
-            .map(|of_one| {
+            .filter_map(|of_one| {
                 if of_one.len() > 1 {
                     of_one.sort_by(|(_, a), (_, b)| {
                         a.observed_at.cmp(&b.observed_at).then_with(|| a.digest().cmp(&b.digest()))
                     });
                 }
-                let mut truth = Self {
-                    prediction_id: of_one[0].0.to_be_bytes(),
-                    candidate_id: None,
-                    arrived_at_us: None,
-                    cancelled_at_us: None,
-                };
-                for (_, event) in of_one {
-                    truth.candidate_id = event.candidate_id.as_ref().map(CandidateId::as_str).or(truth.candidate_id);
-                    truth.arrived_at_us = event.arrived_at.map(Timestamp::as_microsecond).or(truth.arrived_at_us);
-                    truth.cancelled_at_us = event.cancelled_at.map(Timestamp::as_microsecond).or(truth.cancelled_at_us);
-                }
-                truth
+                Self::of_rows(of_one.iter().map(|(_, event)| row(event)))
             })
             .collect()
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct SegmentRef<'a> {
-    pub(crate) model_version: &'a str,
-    pub(crate) arm: &'a str,
-    pub(crate) tier: Tier,
-    /// The experiment's id, and whether the prediction is excluded from it.
-    pub(crate) experiment: Option<(&'a str, bool)>,
-}
-
-/// A [`PredictionRow`] with its segment as a number and its units as hashes: 80 bytes.
-#[derive(Debug, Clone, Copy)]
-struct Row<'a> {
-    id: u128,
-    candidate_id: &'a str,
-    requested_at_us: i64,
-    prediction_s: f64,
-    fallback_s: f64,
-    /// What was randomised.
-    randomised: u64,
-    /// The rider; 0 where the caller named none.
-    rider: u64,
-    segment: u32,
-    /// Its place among the rows as they came.
-    place: u32,
-}
-
-/// What became of one prediction.
+/// What became of one prediction, and the row that stands for it: the dispatched candidate's where that is known.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Label {
-    Pending { has_outcome: bool },
-    Cancelled,
-    UnknownCandidate,
-    Arrived { prediction_s: f64, fallback_s: f64, actual_us: i64 },
-}
-
-/// One prediction after the join.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Labelled {
-    /// Into [`Joiner::segments`].
-    pub(crate) segment: usize,
+pub(crate) struct Labelled<'r, 'a> {
+    pub(crate) row: &'r PredictionRow<'a>,
+    /// Its place among `rows`.
+    pub(crate) place: usize,
+    /// Distinct candidates.
     pub(crate) candidates: u64,
     pub(crate) label: Label,
-    /// What was randomised.
-    pub(crate) randomised: u64,
-    /// The rider; 0 where the caller named none.
-    pub(crate) rider: u64,
-    /// The place, among the rows as they came, of the row that stands for the prediction.
-    pub(crate) row: usize,
 }
 
-/// All predictions, sorted by id.
-pub(crate) struct Joiner<'a> {
-    rows: Vec<Row<'a>>,
-    pub(crate) segments: Vec<SegmentRef<'a>>,
-}
-
-impl<'a> Joiner<'a> {
-    pub(crate) fn new(predictions: impl IntoIterator<Item = PredictionRow<'a>>) -> Self {
-        let mut interner = Interner::default();
-        let mut rows: Vec<Row<'a>> = predictions
-            .into_iter()
-            .zip(0_u32..)
-            .map(|(row, number)| {
-                let rider = row.unit_id.map(|unit| unit_hash(unit.as_bytes()));
-                let randomised = match row.experiment {
-                    Some(ExperimentRow { randomised_unit: Some(unit), .. }) => unit_hash(unit.as_bytes()),
-                    // Without a unit each prediction was one.
-                    _ => rider.unwrap_or_else(|| unit_hash(&row.prediction_id)),
-                };
-                Row {
-                    id: u128::from_be_bytes(row.prediction_id),
-                    candidate_id: row.candidate_id,
-                    requested_at_us: row.requested_at_us,
-                    prediction_s: row.prediction_s,
-                    fallback_s: row.fallback_s,
-                    randomised,
-                    rider: rider.unwrap_or(0),
-                    segment: interner.intern(SegmentRef {
-                        model_version: row.model_version,
-                        arm: row.arm,
-                        tier: row.tier,
-                        experiment: row.experiment.map(|experiment| (experiment.id, experiment.excluded)),
-                    }),
-                    place: number,
-                }
-            })
-            .collect();
-        if !rows.is_sorted_by_key(|row| row.id) {
-            rows.sort_unstable_by_key(|row| row.id);
-        }
-        Self { rows, segments: interner.segments }
-    }
-
-    /// Calls `each` once per prediction; returns how many of `truths` (sorted by id, one per id) met no prediction.
-    pub(crate) fn join(&mut self, truths: &[Truth<'_>], mut each: impl FnMut(Labelled)) -> u64 {
-        let mut truths = truths.iter().peekable();
-        let mut unmatched = 0;
-        for rows in self.rows.chunk_by_mut(|a, b| a.id == b.id) {
-            let id = rows[0].id.to_be_bytes();
-            while truths.next_if(|truth| truth.prediction_id < id).is_some() {
-                unmatched += 1;
-            }
-            let truth = truths.next_if(|truth| truth.prediction_id == id);
-            each(label(rows, &self.segments, truth));
-        }
-        unmatched + truths.count() as u64
-    }
-}
-
-/// `rows` are of one prediction, at least one.
-fn label(rows: &mut [Row<'_>], segments: &[SegmentRef<'_>], truth: Option<&Truth<'_>>) -> Labelled {
+/// `rows` are of one prediction. `order` is a buffer. `None` where there is no row.
+pub(crate) fn label<'r, 'a>(
+    rows: &'r [PredictionRow<'a>],
+    truth: Option<&Truth<'_>>,
+    order: &mut Vec<usize>,
+) -> Option<Labelled<'r, 'a>> {
     let mut candidates = 1;
     let mut first = 0;
     if rows.len() > 1 {
         // Of rows that name the same candidate the first in this order counts, whatever order they came in.
-        rows.sort_unstable_by(|a, b| a.candidate_id.cmp(b.candidate_id).then_with(|| by_content(a, b, segments)));
-        candidates = rows.chunk_by(|a, b| a.candidate_id == b.candidate_id).count() as u64;
-        first = (1..rows.len()).fold(0, |best, other| {
-            if by_content(&rows[other], &rows[best], segments) == Ordering::Less { other } else { best }
+        order.clear();
+        order.extend(0..rows.len());
+        order.sort_unstable_by(|&a, &b| {
+            let (a, b) = (&rows[a], &rows[b]);
+            a.candidate_id.cmp(b.candidate_id).then_with(|| by_content(a, b))
+        });
+        candidates = order.chunk_by(|&a, &b| rows[a].candidate_id == rows[b].candidate_id).count() as u64;
+        first = order.iter().copied().fold(order[0], |best, other| {
+            if by_content(&rows[other], &rows[best]) == Ordering::Less { other } else { best }
         });
     }
-    let dispatched = truth
-        .and_then(|truth| truth.candidate_id)
-        .and_then(|candidate_id| rows.iter().find(|row| row.candidate_id == candidate_id));
-    let Row { segment, randomised, rider, place, .. } = *dispatched.unwrap_or(&rows[first]);
+    let dispatched = truth.and_then(|truth| truth.candidate_id).and_then(|candidate_id| match rows {
+        [only] => (only.candidate_id == candidate_id).then_some(0),
+        _ => order.iter().copied().find(|&place| rows[place].candidate_id == candidate_id),
+    });
+    let place = dispatched.unwrap_or(first);
+    let row = rows.get(place)?;
     let label = match truth {
         None => Label::Pending { has_outcome: false },
         Some(Truth { arrived_at_us: Some(arrived_at_us), .. }) => match dispatched {
-            Some(row) => Label::Arrived {
+            Some(_) => Label::Arrived {
                 prediction_s: row.prediction_s,
                 fallback_s: row.fallback_s,
                 actual_us: arrived_at_us.saturating_sub(row.requested_at_us),
@@ -229,36 +184,23 @@ fn label(rows: &mut [Row<'_>], segments: &[SegmentRef<'_>], truth: Option<&Truth
         Some(Truth { cancelled_at_us: Some(_), .. }) => Label::Cancelled,
         Some(_) => Label::Pending { has_outcome: true },
     };
-    Labelled { segment: segment as usize, candidates, label, randomised, rider, row: place as usize }
+    Some(Labelled { row, place, candidates, label })
 }
 
 /// An order of rows that knows nothing of the order they came in.
-fn by_content(a: &Row<'_>, b: &Row<'_>, segments: &[SegmentRef<'_>]) -> Ordering {
+fn by_content<'a>(a: &PredictionRow<'a>, b: &PredictionRow<'a>) -> Ordering {
+    let experiment = |row: &PredictionRow<'a>| row.experiment.map(|one| (one.id, one.excluded));
+    let units = |row: &PredictionRow<'a>| (row.experiment.and_then(|one| one.randomised_unit), row.unit_id);
+    let interval = |row: &PredictionRow<'_>| row.interval.map(|ends| ends.map(f64::to_bits));
     a.requested_at_us
         .cmp(&b.requested_at_us)
-        .then_with(|| segments[a.segment as usize].cmp(&segments[b.segment as usize]))
+        .then_with(|| (a.model_version, a.arm, a.tier).cmp(&(b.model_version, b.arm, b.tier)))
+        .then_with(|| experiment(a).cmp(&experiment(b)))
         .then_with(|| a.prediction_s.total_cmp(&b.prediction_s))
         .then_with(|| a.fallback_s.total_cmp(&b.fallback_s))
-        .then_with(|| (a.randomised, a.rider).cmp(&(b.randomised, b.rider)))
-}
-
-/// Numbers segments. An hour has a handful: those are found by comparing, the rest by hashing.
-#[derive(Default)]
-struct Interner<'a> {
-    segments: Vec<SegmentRef<'a>>,
-    numbers: HashMap<SegmentRef<'a>, u32>,
-}
-
-impl<'a> Interner<'a> {
-    fn intern(&mut self, segment: SegmentRef<'a>) -> u32 {
-        if let Some(number) = self.segments.iter().take(8).position(|known| *known == segment) {
-            return number as u32;
-        }
-        *self.numbers.entry(segment).or_insert_with(|| {
-            self.segments.push(segment);
-            self.segments.len() as u32 - 1
-        })
-    }
+        .then_with(|| units(a).cmp(&units(b)))
+        .then_with(|| interval(a).cmp(&interval(b)))
+        .then_with(|| a.values.cmp(b.values))
 }
 
 #[cfg(test)]
@@ -280,8 +222,10 @@ mod tests {
             requested_at_us: REQUESTED_US,
             prediction_s: 300.0,
             fallback_s: 400.0,
+            interval: None,
             experiment: None,
             unit_id: None,
+            values: &[],
         }
     }
 
@@ -292,65 +236,33 @@ mod tests {
             candidate_id,
             arrived_at_us: arrived_s.map(at),
             cancelled_at_us: cancelled_s.map(at),
+            landed_at_us: arrived_s.or(cancelled_s).map(at),
         }
     }
 
-    fn joined(rows: &[PredictionRow<'_>], truths: &[Truth<'_>]) -> (Vec<Labelled>, u64) {
-        let mut labelled = Vec::new();
-        let unmatched = Joiner::new(rows.iter().copied()).join(truths, |one| labelled.push(one));
-        (labelled, unmatched)
+    fn labelled<'r, 'a>(rows: &'r [PredictionRow<'a>], truth: Option<&Truth<'_>>) -> Labelled<'r, 'a> {
+        label(rows, truth, &mut Vec::new()).unwrap()
     }
 
     #[test]
     fn only_the_dispatched_candidate_meets_its_truth() {
-        let other = PredictionRow { prediction_s: 200.0, ..row(2, "b") };
-        let (labelled, unmatched) = joined(&[row(2, "a"), other, row(2, "c")], &[truth(2, Some("b"), Some(250), None)]);
-        assert_eq!(unmatched, 0);
+        let rows = [row(2, "a"), PredictionRow { prediction_s: 200.0, ..row(2, "b") }, row(2, "c")];
+        let one = labelled(&rows, Some(&truth(2, Some("b"), Some(250), None)));
         let label = Label::Arrived { prediction_s: 200.0, fallback_s: 400.0, actual_us: 250_000_000 };
-        let [one] = labelled[..] else { panic!("{labelled:?}") };
-        assert_eq!((one.segment, one.candidates, one.label, one.row, one.rider), (0, 3, label, 1, 0));
-        assert_eq!(one.randomised, unit_hash(&[2; 16]), "without a unit the prediction is one");
+        assert_eq!((one.candidates, one.label, one.place), (3, label, 1));
     }
 
     #[test]
     fn each_kind_of_outcome_is_told_apart() {
-        let rows: Vec<_> = (2..8).map(|id| row(id, "a")).collect();
-        let truths = [
-            truth(1, Some("a"), Some(9), None),
-            truth(2, Some("b"), Some(9), None),
-            truth(3, None, Some(9), None),
-            truth(4, None, None, Some(9)),
-            truth(5, Some("a"), None, None),
-            truth(6, Some("a"), Some(9), Some(3)),
-            truth(8, None, None, Some(9)),
-        ];
-        let (labelled, unmatched) = joined(&rows, &truths);
-        assert_eq!(unmatched, 2);
-        let labels: Vec<_> = labelled.iter().map(|one| one.label).collect();
+        let rows = [row(2, "a")];
+        let label = |truth: Option<Truth<'_>>| labelled(&rows, truth.as_ref()).label;
+        assert_eq!(label(Some(truth(2, Some("b"), Some(9), None))), Label::UnknownCandidate);
+        assert_eq!(label(Some(truth(2, None, Some(9), None))), Label::UnknownCandidate);
+        assert_eq!(label(Some(truth(2, None, None, Some(9)))), Label::Cancelled);
+        assert_eq!(label(Some(truth(2, Some("a"), None, None))), Label::Pending { has_outcome: true });
         let arrived = Label::Arrived { prediction_s: 300.0, fallback_s: 400.0, actual_us: 9_000_000 };
-        assert_eq!(
-            labels,
-            [
-                Label::UnknownCandidate,
-                Label::UnknownCandidate,
-                Label::Cancelled,
-                Label::Pending { has_outcome: true },
-                arrived,
-                Label::Pending { has_outcome: false },
-            ]
-        );
-    }
-
-    #[test]
-    fn many_segments_keep_their_numbers() {
-        let versions: Vec<String> = (0..30).map(|i| i.to_string()).collect();
-        let mut interner = Interner::default();
-        for _ in 0..2 {
-            for (number, version) in versions.iter().enumerate() {
-                let segment = SegmentRef { model_version: version, arm: "a", tier: Tier::Fallback, experiment: None };
-                assert_eq!(interner.intern(segment) as usize, number);
-            }
-        }
+        assert_eq!(label(Some(truth(2, Some("a"), Some(9), Some(3)))), arrived);
+        assert_eq!(label(None), Label::Pending { has_outcome: false });
     }
 
     fn event() -> impl Strategy<Value = OutcomeEvent> {
@@ -381,6 +293,11 @@ mod tests {
                 prop_assert_eq!(truth.candidate_id, state.candidate_id.as_ref().map(CandidateId::as_str));
                 prop_assert_eq!(truth.arrived_at_us, state.arrived_at.map(Timestamp::as_microsecond));
                 prop_assert_eq!(truth.cancelled_at_us, state.cancelled_at.map(Timestamp::as_microsecond));
+                let landed = events
+                    .iter()
+                    .filter(|event| *event.prediction_id.as_bytes() == truth.prediction_id)
+                    .filter(|event| event.arrived_at.is_some() || event.cancelled_at.is_some());
+                prop_assert_eq!(truth.landed_at_us, landed.map(|event| event.observed_at.as_microsecond()).min());
             }
         }
     }

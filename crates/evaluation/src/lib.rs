@@ -14,28 +14,45 @@
 //! before the car came has no arrival time: it is censored, that is, counted and left out of the errors. Times are UTC.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+mod accumulate;
+mod bounded;
 pub mod conformal;
 mod decimal;
 pub mod drift;
 mod error;
 pub mod experiment;
 mod histogram;
+mod horizon;
 mod hour;
+mod interval;
 mod join;
+mod maturity;
 mod metrics;
 pub mod model_monitor;
 mod quantile;
 pub mod regression;
 pub mod report;
 mod segment;
+mod shadow;
+mod stream;
 mod units;
 mod window;
 
+pub use accumulate::{EvaluationOptions, HORIZON, HOUR_OF_DAY, HourAccumulator, UNKNOWN};
+pub use bounded::{Dimension, MAX_VALUES};
 pub use error::EvaluationError;
 pub use histogram::Histogram;
-pub use hour::{Arrival, FORMAT, HourEvaluation, evaluate_hour, evaluate_hour_with_arrivals, evaluate_truths};
-pub use join::{ExperimentRow, PredictionRow, Truth};
+pub use horizon::{
+    HORIZON_EDGES_S, HORIZON_NAMES, HORIZONS, HorizonSums, HorizonTable, MAX_WEIGHT, MIN_EFFECTIVE_N, NotWeighted,
+    WeightedFigures,
+};
+pub use hour::{Arrival, FORMAT, HourEvaluation, evaluate_hour, evaluate_hour_with, evaluate_truths};
+pub use interval::{IntervalFigures, IntervalStatistics};
+pub use join::{ExperimentRow, OutcomeRow, PredictionRow, Truth};
+pub use maturity::{MATURITY_AGES_S, MaturityCounts, MaturityPoint, maturity_curve};
 pub use metrics::{ErrorStatistics, Figures, WITHIN_S};
 pub use segment::{Counts, Improvement, Segment, SegmentStatistics, Summary};
+pub use shadow::{ShadowRow, ShadowSegment, ShadowStatistics, ShadowSummary};
+pub use stream::{JoinError, OutcomeBatch, PredictionBatch, join_batches};
 pub use units::{MAX_CELLS, MAX_SAMPLED_UNITS, UnitSums, UnitTable};
 pub use window::Window;

@@ -1,7 +1,11 @@
 use domain::Tier;
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::{ErrorAccumulator, ErrorStatistics, Figures, sample_covariance, sample_variance, t_975};
+use crate::{
+    horizon::{HorizonTable, NotWeighted, WeightedFigures},
+    interval::{IntervalFigures, IntervalStatistics},
+    metrics::{ErrorAccumulator, ErrorStatistics, Figures, sample_covariance, sample_variance, t_975},
+};
 
 /// Durations beyond this (31 years), in seconds, are not durations but errors.
 const MAX_DURATION_S: f64 = 1e9;
@@ -85,6 +89,10 @@ pub struct SegmentStatistics {
     /// Σ |answer error|·|fallback error|: what the two have in common, for the interval of the improvement.
     #[serde(with = "crate::decimal")]
     pub(crate) sum_abs_product_us2: i128,
+    /// By predicted duration.
+    pub horizons: HorizonTable,
+    /// How answered intervals met the truth.
+    pub interval: IntervalStatistics,
 }
 
 impl SegmentStatistics {
@@ -94,6 +102,8 @@ impl SegmentStatistics {
         self.answer.merge(&other.answer);
         self.fallback.merge(&other.fallback);
         self.sum_abs_product_us2 = self.sum_abs_product_us2.saturating_add(other.sum_abs_product_us2);
+        self.horizons.merge(&other.horizons);
+        self.interval.merge(&other.interval);
     }
 
     /// All of them together.
@@ -106,32 +116,17 @@ impl SegmentStatistics {
 
     /// The figures, each with the counts and the label maturity it stands on.
     pub fn summary(&self) -> Summary {
+        let weighted = self.horizons.weighted();
         Summary {
             counts: self.counts,
             label_maturity: self.counts.label_maturity(),
             answer: self.answer.figures(),
             fallback: self.fallback.figures(),
-            improvement: self.improvement(),
+            improvement: paired(&self.answer, &self.fallback, self.sum_abs_product_us2),
+            weighted: weighted.ok(),
+            not_weighted: weighted.err(),
+            interval: self.interval.figures(),
         }
-    }
-
-    /// 1 − R with R = Σ|a|/Σ|f|, and by the delta method var R = (s²_a − 2R·s_af + R²·s²_f)/(n·f̄²).
-    fn improvement(&self) -> Option<Improvement> {
-        let (n, answer, fallback) = (self.answer.n(), self.answer.sum_abs_error_us(), self.fallback.sum_abs_error_us());
-        if n == 0 || fallback <= 0 {
-            return None;
-        }
-        let ratio = answer as f64 / fallback as f64;
-        let interval = t_975(n).map(|t| {
-            let answer_variance = sample_variance(n, answer, self.answer.sum_square_error_us2());
-            let fallback_variance = sample_variance(n, fallback, self.fallback.sum_square_error_us2());
-            let covariance = sample_covariance(n, answer, fallback, self.sum_abs_product_us2);
-            let mean = fallback as f64 / n as f64;
-            let variance = answer_variance - 2.0 * ratio * covariance + ratio * ratio * fallback_variance;
-            let half = t * (variance.max(0.0) / n as f64).sqrt() / mean;
-            [1.0 - ratio - half, 1.0 - ratio + half]
-        });
-        Some(Improvement { share: 1.0 - ratio, interval })
     }
 
     /// Whether the parts agree with each other, for statistics that were read from a file.
@@ -139,11 +134,36 @@ impl SegmentStatistics {
         self.counts.check()?;
         self.answer.check()?;
         self.fallback.check()?;
+        self.horizons.check()?;
+        self.interval.check()?;
+        if self.interval.n > self.counts.joined {
+            return Err("more rides have an interval than were joined".to_owned());
+        }
         if self.answer.n() != self.counts.joined || self.fallback.n() != self.counts.joined {
             return Err(format!("{} rides were joined, but the errors are of another number", self.counts.joined));
         }
         Ok(())
     }
+}
+
+/// 1 − R with R = Σ|a|/Σ|b|, and by the delta method var R = (s²_a − 2R·s_ab + R²·s²_b)/(n·b̄²): how much smaller the errors `a`
+/// are than `b` on the same rides.
+pub(crate) fn paired(a: &ErrorStatistics, b: &ErrorStatistics, sum_abs_product_us2: i128) -> Option<Improvement> {
+    let (n, sum_a, sum_b) = (a.n(), a.sum_abs_error_us(), b.sum_abs_error_us());
+    if n == 0 || sum_b <= 0 {
+        return None;
+    }
+    let ratio = sum_a as f64 / sum_b as f64;
+    let interval = t_975(n).map(|t| {
+        let a_variance = sample_variance(n, sum_a, a.sum_square_error_us2());
+        let b_variance = sample_variance(n, sum_b, b.sum_square_error_us2());
+        let covariance = sample_covariance(n, sum_a, sum_b, sum_abs_product_us2);
+        let mean = sum_b as f64 / n as f64;
+        let variance = a_variance - 2.0 * ratio * covariance + ratio * ratio * b_variance;
+        let half = t * (variance.max(0.0) / n as f64).sqrt() / mean;
+        [1.0 - ratio - half, 1.0 - ratio + half]
+    });
+    Some(Improvement { share: 1.0 - ratio, interval })
 }
 
 /// Figures with what they stand on.
@@ -159,6 +179,15 @@ pub struct Summary {
     pub fallback: Option<Figures>,
     /// How much smaller the answers' mean absolute error is than the fallback's.
     pub improvement: Option<Improvement>,
+    /// Errors of the answers, with arrived rides standing for cancelled ones of their predicted-duration class.
+    #[serde(default)]
+    pub weighted: Option<WeightedFigures>,
+    /// Why there are no weighted figures.
+    #[serde(default)]
+    pub not_weighted: Option<NotWeighted>,
+    /// How the answered intervals met the truth; absent where none was answered.
+    #[serde(default)]
+    pub interval: Option<IntervalFigures>,
 }
 
 /// How much smaller one mean absolute error is than the other's, as a share of the other.
@@ -177,6 +206,25 @@ impl Improvement {
     }
 }
 
+/// What became of one prediction, in the terms that are added up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Observation {
+    pub(crate) candidates: u64,
+    pub(crate) label: Label,
+    /// What was predicted by the row that stands for the prediction.
+    pub(crate) prediction_s: f64,
+    pub(crate) interval: Option<[f64; 2]>,
+}
+
+/// What became of one prediction.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Label {
+    Pending { has_outcome: bool },
+    Cancelled,
+    UnknownCandidate,
+    Arrived { prediction_s: f64, fallback_s: f64, actual_us: i64 },
+}
+
 /// Adds up one segment.
 #[derive(Debug, Default)]
 pub(crate) struct SegmentAccumulator {
@@ -184,23 +232,64 @@ pub(crate) struct SegmentAccumulator {
     answer: ErrorAccumulator,
     fallback: ErrorAccumulator,
     sum_abs_product_us2: i128,
+    horizons: HorizonTable,
+    interval: IntervalStatistics,
 }
 
 impl SegmentAccumulator {
-    /// Adds a ride whose car arrived after `actual_us`. Returns the answer's error in microseconds (predicted − actual);
-    /// `None` where it is unusable.
-    pub(crate) fn add_arrival(&mut self, prediction_s: f64, fallback_s: f64, actual_us: i64) -> Option<i64> {
-        let usable = |seconds: f64| seconds.abs() <= MAX_DURATION_S;
-        if !(usable(prediction_s) && usable(fallback_s) && actual_us >= 0 && usable(actual_us as f64 / 1e6)) {
+    /// Adds a prediction. Returns its error in microseconds (predicted − actual), where its car arrived and it is usable.
+    pub(crate) fn add(&mut self, one: &Observation) -> Option<i64> {
+        let counts = &mut self.counts;
+        counts.predictions += 1;
+        counts.candidates += one.candidates;
+        counts.outcomes += u64::from(one.label != Label::Pending { has_outcome: false });
+        match one.label {
+            Label::Pending { .. } => counts.pending += 1,
+            Label::Cancelled => counts.cancelled += 1,
+            Label::UnknownCandidate => counts.unknown_candidate += 1,
+            Label::Arrived { .. } => {}
+        }
+        let error_us = match one.label {
+            Label::Arrived { prediction_s, fallback_s, actual_us } => {
+                self.add_arrival(prediction_s, fallback_s, actual_us, one.interval)
+            }
+            _ => None,
+        };
+        if let Some(horizon) = self.horizons.of_mut(one.prediction_s) {
+            horizon.predictions += 1;
+            horizon.cancelled += u64::from(one.label == Label::Cancelled);
+            if let Some(error_us) = error_us {
+                horizon.add_error(error_us);
+            }
+        }
+        error_us
+    }
+
+    fn add_arrival(
+        &mut self,
+        prediction_s: f64,
+        fallback_s: f64,
+        actual_us: i64,
+        interval: Option<[f64; 2]>,
+    ) -> Option<i64> {
+        if !(is_duration(prediction_s)
+            && is_duration(fallback_s)
+            && actual_us >= 0
+            && is_duration(actual_us as f64 / 1e6))
+        {
             self.counts.unusable += 1;
             return None;
         }
         self.counts.joined += 1;
-        let answer_abs = self.answer.add(to_us(prediction_s), actual_us);
+        let prediction_us = to_us(prediction_s);
+        let answer_abs = self.answer.add(prediction_us, actual_us);
         let fallback_abs = self.fallback.add(to_us(fallback_s), actual_us);
         let product = i128::from(answer_abs) * i128::from(fallback_abs);
         self.sum_abs_product_us2 = self.sum_abs_product_us2.saturating_add(product);
-        Some(to_us(prediction_s) - actual_us)
+        if let Some(interval) = interval {
+            self.interval.add(interval, actual_us);
+        }
+        Some(prediction_us - actual_us)
     }
 
     pub(crate) fn finish(self) -> SegmentStatistics {
@@ -209,11 +298,18 @@ impl SegmentAccumulator {
             answer: self.answer.finish(),
             fallback: self.fallback.finish(),
             sum_abs_product_us2: self.sum_abs_product_us2,
+            horizons: self.horizons,
+            interval: self.interval,
         }
     }
 }
 
-fn to_us(seconds: f64) -> i64 {
+/// Whether it is a number of seconds that can be a duration.
+pub(crate) fn is_duration(seconds: f64) -> bool {
+    seconds.abs() <= MAX_DURATION_S
+}
+
+pub(crate) fn to_us(seconds: f64) -> i64 {
     (seconds * 1e6).round() as i64
 }
 
@@ -224,8 +320,9 @@ mod tests {
     fn of(rides: &[(f64, f64, i64)]) -> SegmentStatistics {
         let mut accumulator = SegmentAccumulator::default();
         for &(prediction, fallback, actual_s) in rides {
-            accumulator.counts.predictions += 1;
-            accumulator.add_arrival(prediction, fallback, actual_s * 1_000_000);
+            let label =
+                Label::Arrived { prediction_s: prediction, fallback_s: fallback, actual_us: actual_s * 1_000_000 };
+            accumulator.add(&Observation { candidates: 1, label, prediction_s: prediction, interval: None });
         }
         accumulator.finish()
     }

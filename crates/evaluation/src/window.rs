@@ -1,11 +1,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{Hour, ModelName};
+use jiff::Timestamp;
 
 use crate::{
     EvaluationError, HourEvaluation,
-    hour::merge_segments,
+    bounded::Dimension,
+    hour::{merge_dimensions, merge_segments, merge_shadows},
+    maturity::{MaturityCounts, MaturityPoint, maturity_curve},
     segment::{Segment, SegmentStatistics, Summary},
+    shadow::{ShadowSegment, ShadowStatistics},
 };
 
 /// Any number of hours of one model, merged.
@@ -15,6 +19,9 @@ pub struct Window {
     hours: BTreeSet<Hour>,
     unmatched_outcomes: u64,
     segments: BTreeMap<Segment, SegmentStatistics>,
+    dimensions: BTreeMap<String, Dimension>,
+    shadows: BTreeMap<ShadowSegment, ShadowStatistics>,
+    maturity: BTreeMap<Hour, MaturityCounts>,
 }
 
 impl Window {
@@ -31,6 +38,9 @@ impl Window {
             window.hours.insert(evaluation.hour);
             window.unmatched_outcomes = window.unmatched_outcomes.saturating_add(evaluation.unmatched_outcomes);
             merge_segments(&mut window.segments, evaluation.segments());
+            merge_dimensions(&mut window.dimensions, evaluation.dimensions());
+            merge_shadows(&mut window.shadows, evaluation.shadows());
+            window.maturity.entry(evaluation.hour).or_default().merge(evaluation.maturity());
         }
         Ok(window)
     }
@@ -48,6 +58,30 @@ impl Window {
     /// The segments that have predictions, in order.
     pub fn segments(&self) -> &BTreeMap<Segment, SegmentStatistics> {
         &self.segments
+    }
+
+    /// The predictions by the values of each dimension.
+    pub fn dimensions(&self) -> &BTreeMap<String, Dimension> {
+        &self.dimensions
+    }
+
+    /// What shadow arms would have answered.
+    pub fn shadows(&self) -> &BTreeMap<ShadowSegment, ShadowStatistics> {
+        &self.shadows
+    }
+
+    /// A shadow arm's statistics over all arms and tiers that answered beside it, by its name.
+    pub fn by_shadow(&self) -> BTreeMap<&str, ShadowStatistics> {
+        let mut groups: BTreeMap<&str, ShadowStatistics> = BTreeMap::new();
+        for (segment, statistics) in &self.shadows {
+            groups.entry(&segment.arm).or_default().merge(statistics);
+        }
+        groups
+    }
+
+    /// How fast labels land, as of an instant: see [`maturity_curve`].
+    pub fn maturity_curve(&self, as_of: Timestamp) -> Vec<MaturityPoint> {
+        maturity_curve(&self.maturity, as_of)
     }
 
     /// Everything together.

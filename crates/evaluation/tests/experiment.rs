@@ -84,6 +84,8 @@ impl World {
             requested_at_us: *at_us,
             prediction_s: 400.0 + error,
             fallback_s: 500.0,
+            interval: None,
+            values: &[],
             experiment: (number >= 0).then_some(ExperimentRow {
                 id: "x",
                 randomised_unit: self.switchback.then_some(slot.as_str()),

@@ -152,6 +152,8 @@ fn hostile_row(hour: Hour) -> PredictionRow<'static> {
         requested_at_us: hour.start().as_microsecond(),
         prediction_s: 300.0,
         fallback_s: 400.0,
+        interval: None,
+        values: &[],
         experiment: None,
         unit_id: None,
     }

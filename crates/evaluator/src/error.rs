@@ -32,6 +32,9 @@ pub enum EvaluatorError {
     /// Evaluations that do not fit together.
     #[error(transparent)]
     Evaluation(#[from] EvaluationError),
+    /// A lookup table of the release that cannot be had.
+    #[error(transparent)]
+    Release(#[from] releases::ReleasesError),
     /// A release that cannot be described.
     #[error(transparent)]
     Domain(#[from] DomainError),
@@ -45,6 +48,7 @@ impl EvaluatorError {
             Self::Store(error) => error.reason(),
             Self::Archive { .. } => "archive_unreadable",
             Self::Evaluation(error) => error.reason(),
+            Self::Release(error) => error.reason(),
             Self::Domain(error) => error.reason(),
         }
     }

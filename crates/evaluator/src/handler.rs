@@ -1,16 +1,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use archive::{ArchiveError, PredictionColumns, read_features, read_outcomes, read_prediction_columns};
+use archive::{ArchiveError, read_features};
 use bytes::Bytes;
-use cloud::object_store::{ETag, GetObject, ListObjects, PutCondition, PutObject};
+use cloud::object_store::{ETag, GetObject, ListObjects, Object, PutCondition, PutObject};
 use domain::{
-    Hour, ModelName, OutcomeEvent, Release, Tier,
+    Hour, ModelName, Release, Tier,
     lake::{self, Partition, Table},
 };
 use evaluation::{
-    Arrival, ExperimentRow, HourEvaluation, PredictionRow, Summary,
-    drift::{FeatureCounts, TrainingBaseline},
-    evaluate_hour_with_arrivals,
+    Arrival, HourEvaluation, Summary,
+    drift::{FeatureCounts, ModelBaseline, TrainingBaseline},
     report::{ReleaseFacts, ReportData, ReportFacts, render_html},
 };
 use futures::{StreamExt, TryStreamExt, stream};
@@ -20,7 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Config, EvaluatorError, KeptBaselines,
-    baselines::read_baselines,
+    baselines::{Kept, read_baselines},
+    hour_files::{Breakdown, File, HourContents, evaluate_files},
     kept::{KeptEvaluation, release_in_force},
 };
 
@@ -68,6 +68,7 @@ pub struct EvaluationSummary {
 struct HourFiles {
     predictions: Option<ETag>,
     outcomes: Option<ETag>,
+    shadows: Option<ETag>,
 }
 
 /// Evaluates the hours of `event` that have changed, and writes the report of all of them.
@@ -91,9 +92,10 @@ where
     }
     let release = release_in_force(lake, &model).await?;
     let baselines = read_baselines(lake, &model, release.as_ref()).await?;
+    let breakdown = breakdown(lake, release.as_ref()).await?;
     let hours = archived_hours(lake, &model, from, until).await?;
     let evaluated: Vec<(HourEvaluation, bool)> = stream::iter(&hours)
-        .map(|(&hour, files)| evaluate_one(lake, &model, hour, files, &baselines))
+        .map(|(&hour, files)| evaluate_one(lake, &model, hour, files, &breakdown, &baselines))
         .buffered(CONCURRENCY)
         .try_collect()
         .await?;
@@ -149,6 +151,17 @@ pub fn report_of(
     Ok(report)
 }
 
+/// What the release in force says that evaluations tell apart, with the lookup tables that its segments may need.
+async fn breakdown<S: GetObject>(lake: &S, release: Option<&Release>) -> Result<Breakdown, EvaluatorError> {
+    let mut tables = Vec::new();
+    if let Some(release) = release.filter(|release| release.evaluation.is_some()) {
+        for (name, table) in releases::pinned_tables(lake, release).await? {
+            tables.extend(table.ok().map(|table| (name, table)));
+        }
+    }
+    Ok(Breakdown::new(release, tables.into_iter()))
+}
+
 /// The hours of the window that have predictions of the model, with their files' entity tags.
 async fn archived_hours<S: ListObjects>(
     lake: &S,
@@ -162,7 +175,7 @@ async fn archived_hours<S: ListObjects>(
         days.insert(hour.date());
         hour = hour.plus(1);
     }
-    let tables = [Table::Predictions(model.clone()), Table::Outcomes];
+    let tables = [Table::Predictions(model.clone()), Table::Outcomes, Table::Shadows(model.clone())];
     let prefixes = days.iter().flat_map(|day| tables.iter().map(|table| (table, lake::hour_files_of_day(table, day))));
     let listings: Vec<_> = stream::iter(prefixes)
         .map(|(table, prefix)| async move { lake.list_objects(&prefix).await.map(|listed| (table, listed)) })
@@ -179,8 +192,9 @@ async fn archived_hours<S: ListObjects>(
             match table {
                 Table::Predictions(_) => files.predictions = Some(object.etag),
                 Table::Outcomes => files.outcomes = Some(object.etag),
+                Table::Shadows(_) => files.shadows = Some(object.etag),
                 // Not listed above.
-                Table::Shadows(_) | Table::Inferences(_) => {}
+                Table::Inferences(_) => {}
             }
         }
     }
@@ -194,6 +208,7 @@ async fn evaluate_one<S: GetObject + PutObject>(
     model: &ModelName,
     hour: Hour,
     files: &HourFiles,
+    breakdown: &Breakdown,
     baselines: &KeptBaselines,
 ) -> Result<(HourEvaluation, bool), EvaluatorError> {
     let key = lake::evaluation(model, hour);
@@ -203,6 +218,8 @@ async fn evaluate_one<S: GetObject + PutObject>(
             Ok(kept)
                 if kept.predictions_etag == text(&files.predictions)
                     && kept.outcomes_etag == text(&files.outcomes)
+                    && kept.shadows_etag == text(&files.shadows)
+                    && kept.breakdown == breakdown.digest()
                     && kept.baseline == baselines.digest() =>
             {
                 return Ok((kept.evaluation, false));
@@ -214,79 +231,59 @@ async fn evaluate_one<S: GetObject + PutObject>(
     let partition = |table| lake::hour_file(&Partition { table, hour });
     // The tags of what is read, not of what was listed: a file may have been replaced in between.
     let predictions_file = file(lake, &partition(Table::Predictions(model.clone()))).await?;
-    let predictions = match &predictions_file {
-        Some((key, object)) => read_prediction_columns(object.bytes.clone())
-            .map_err(|source| EvaluatorError::Archive { key: key.clone(), source })?,
-        None => PredictionColumns::default(),
+    let outcomes_file = file(lake, &partition(Table::Outcomes)).await?;
+    let shadows_file = file(lake, &partition(Table::Shadows(model.clone()))).await?;
+    let bytes = |file: &Option<Object>| file.as_ref().map(|object| object.bytes.clone());
+    let contents = HourContents {
+        predictions: bytes(&predictions_file),
+        outcomes: bytes(&outcomes_file),
+        shadows: bytes(&shadows_file),
     };
-    let (outcomes, outcomes_etag) = match file(lake, &partition(Table::Outcomes)).await? {
-        Some((key, object)) => {
-            let events = read_outcomes(object.bytes).map_err(|source| EvaluatorError::Archive { key, source })?;
-            (events, Some(object.etag.0))
+    let unreadable = |(file, source): (File, ArchiveError)| EvaluatorError::Archive {
+        key: partition(match file {
+            File::Predictions => Table::Predictions(model.clone()),
+            File::Outcomes => Table::Outcomes,
+            File::Shadows => Table::Shadows(model.clone()),
+        }),
+        source,
+    };
+    let mut arrivals = Vec::new();
+    // What each model's own endpoint said of the cars that arrived, and when they did; seconds.
+    let mut answers: Vec<Vec<(f64, f64)>> = vec![Vec::new(); baselines.models.len()];
+    let evaluated = evaluate_files(hour, model, &contents, breakdown, |row, arrival| {
+        arrivals.push(arrival);
+        let is_its = |kept: &Kept<ModelBaseline>| kept.baseline.model_version == row.model_version;
+        if row.tier == Tier::Endpoint
+            && let Some(place) = baselines.models.iter().position(is_its)
+        {
+            answers[place].push((row.prediction_s, arrival.actual_s));
         }
-        None => (Vec::new(), None),
-    };
-    let (mut evaluation, arrivals) = evaluate_columns(hour, model, &predictions, &outcomes);
-    if let (Some(kept), Some((key, object))) = (&baselines.training, &predictions_file) {
-        let counts = count_features(object.bytes.clone(), &kept.baseline, &arrivals)
-            .map_err(|source| EvaluatorError::Archive { key: key.clone(), source })?;
+    });
+    let mut evaluation = evaluated.map_err(unreadable)?;
+    if let (Some(kept), Some(bytes)) = (&baselines.training, contents.predictions) {
+        let counts = count_features(bytes, &kept.baseline, &arrivals)
+            .map_err(|source| unreadable((File::Predictions, source)))?;
         evaluation.set_features(&kept.digest, counts);
     }
-    for kept in &baselines.models {
-        let answers = answers_of(&predictions, &arrivals, &kept.baseline.model_version);
+    for (kept, answers) in baselines.models.iter().zip(answers) {
         evaluation.set_features(&kept.digest, kept.baseline.count(answers));
     }
-    let predictions_etag = predictions_file.map(|(_, object)| object.etag.0);
-    let baseline = baselines.digest();
-    let kept = KeptEvaluation { predictions_etag, outcomes_etag, baseline, evaluation };
+    let etag = |file: Option<Object>| file.map(|object| object.etag.0);
+    let kept = KeptEvaluation {
+        predictions_etag: etag(predictions_file),
+        outcomes_etag: etag(outcomes_file),
+        shadows_etag: etag(shadows_file),
+        breakdown: breakdown.digest(),
+        baseline: baselines.digest(),
+        evaluation,
+    };
     let json = serde_json::to_vec(&kept).unwrap_or_default();
     lake.put_object(&key, json.into(), PutCondition::Always).await?;
     Ok((kept.evaluation, true))
 }
 
-async fn file<S: GetObject>(
-    lake: &S,
-    key: &str,
-) -> Result<Option<(String, cloud::object_store::Object)>, EvaluatorError> {
-    Ok(lake.get_object(key, None).await?.found().map(|object| (key.to_owned(), object)))
-}
-
-fn evaluate_columns(
-    hour: Hour,
-    model: &ModelName,
-    predictions: &PredictionColumns,
-    outcomes: &[OutcomeEvent],
-) -> (HourEvaluation, Vec<Arrival>) {
-    let rows = (0..predictions.len()).map(|row| PredictionRow {
-        prediction_id: *predictions.prediction_id[row].as_bytes(),
-        candidate_id: &predictions.candidate_id[row],
-        model_version: &predictions.model_version[row],
-        arm: &predictions.arm[row],
-        tier: predictions.tier[row],
-        requested_at_us: predictions.requested_at[row].as_microsecond(),
-        prediction_s: predictions.prediction[row],
-        fallback_s: predictions.fallback[row],
-        experiment: predictions.experiment_id[row].as_deref().map(|id| ExperimentRow {
-            id,
-            randomised_unit: predictions.randomised_unit[row].as_deref(),
-            excluded: predictions.excluded[row].is_some(),
-        }),
-        unit_id: predictions.unit_id[row].as_deref(),
-    });
-    evaluate_hour_with_arrivals(hour, model, rows, outcomes)
-}
-
-/// What the model's own endpoint said of the cars that arrived, and when they did; seconds.
-fn answers_of<'a>(
-    predictions: &'a PredictionColumns,
-    arrivals: &'a [Arrival],
-    model_version: &'a str,
-) -> impl Iterator<Item = (f64, f64)> + 'a {
-    let is_its = move |row: usize| {
-        predictions.tier[row] == Tier::Endpoint && predictions.model_version[row].as_ref() == model_version
-    };
-    let arrivals = arrivals.iter().filter(move |arrival| is_its(arrival.row));
-    arrivals.map(|arrival| (predictions.prediction[arrival.row], arrival.actual_s))
+async fn file<S: GetObject>(lake: &S, key: &str) -> Result<Option<Object>, EvaluatorError> {
+    Ok(lake.get_object(key, None).await?.found())
 }
 
 /// Counts the features of the cars that arrived. Rows of another feature spec have other columns, and are left out.

@@ -17,6 +17,11 @@ const CONCURRENCY: usize = 8;
 pub(crate) struct KeptEvaluation {
     pub(crate) predictions_etag: Option<String>,
     pub(crate) outcomes_etag: Option<String>,
+    #[serde(default)]
+    pub(crate) shadows_etag: Option<String>,
+    /// The digest of what the release said to tell apart.
+    #[serde(default)]
+    pub(crate) breakdown: Option<String>,
     /// The digest of the baselines that features and answers were counted by.
     #[serde(default)]
     pub(crate) baseline: Option<String>,

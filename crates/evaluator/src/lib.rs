@@ -1,14 +1,15 @@
 //! Evaluates the hours whose predictions or outcomes have changed, and writes the report.
 //!
 //! Runs hourly over the last days, or over the hours that its event names. An hour's evaluation is a pure function of
-//! its two archive files, kept with their entity tags: an hour is evaluated again only where one of them has changed, so
-//! that a late outcome costs one hour.
+//! its archive files (predictions, outcomes, shadows), kept with their entity tags: an hour is evaluated again only where one
+//! of them has changed, so that a late outcome costs one hour.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 mod baselines;
 mod config;
 mod error;
 mod handler;
+mod hour_files;
 mod kept;
 
 use std::sync::Arc;

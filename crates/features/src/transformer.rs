@@ -8,7 +8,7 @@ use std::{
 use domain::{Candidate, Inputs, Release};
 use jiff::Timestamp;
 
-use crate::{FeatureError, FeatureTable, InputTable, LookupTable, Plan, Resources, Scratch, spec::Scope};
+use crate::{FeatureError, FeatureTable, InputTable, LookupTable, Plan, Resources, Scratch, Segments, spec::Scope};
 
 /// A plan, and buffers that are reused from request to request.
 #[derive(Debug)]
@@ -48,11 +48,19 @@ impl Transformer {
                 return Err(format!("lookup table `{name}` is {sha256}, which is not what the release pins"));
             }
         }
+        let is_input =
+            |zone: &str| plan.inputs().iter().any(|input| input.scope == Scope::Request && input.name == zone);
         // Under a name that no request can carry, nobody would ever take part in the experiment.
         if let Some(zone) = release.experiment.as_ref().and_then(|experiment| experiment.randomise.zone_input())
-            && !plan.inputs().iter().any(|input| input.scope == Scope::Request && input.name == zone)
+            && !is_input(zone)
         {
             return Err(format!("the experiment's zone_input `{zone}` is no input of the spec with scope `request`"));
+        }
+        if let Some(evaluation) = &release.evaluation {
+            Segments::compile(&release.spec.toml, &resources, evaluation)?;
+            if let Some(zone) = evaluation.zone_input.as_deref().filter(|zone| !is_input(zone)) {
+                return Err(format!("evaluation.zone_input `{zone}` is no input of the spec with scope `request`"));
+            }
         }
         Ok(Self::new(plan))
     }

@@ -1,8 +1,9 @@
 //! Which arm of the release answers a request.
 
-use domain::{Arm, ArmAssignment, AssignmentExclusion, ExperimentPlan, ProblemField, Randomisation, Release};
+use domain::{
+    Arm, ArmAssignment, AssignmentExclusion, ExperimentPlan, ProblemField, Randomisation, Release, zone_text,
+};
 use experiments::assign;
-use serde_json::Value;
 
 use crate::request::{ARM_HEADER, ResolvedRequest};
 
@@ -96,25 +97,12 @@ impl Slot {
     }
 }
 
-/// 7 and 7.0 are one zone. `None` where there is none.
-fn zone_text(zone: &Value) -> Option<String> {
-    match zone {
-        Value::Null => None,
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => {
-            let whole = number.as_f64().filter(|value| value.fract() == 0.0 && value.abs() < 9e15 && !number.is_i64());
-            Some(whole.map_or_else(|| number.to_string(), |value| (value as i64).to_string()))
-        }
-        other => Some(other.to_string()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
     use domain::{FeatureSpecSource, Limits, PredictionId, PredictionRequest};
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

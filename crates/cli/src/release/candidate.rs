@@ -71,6 +71,7 @@ pub(crate) fn release_of(model: &ModelFolder, versions: &ModelVersions, created_
         second: second.map(arm),
         calling: model.release.calling.clone(),
         promise: model.release.promise.clone(),
+        evaluation: model.release.evaluation.clone(),
         archive: model.release.archive,
         ..Release::new(model.name.clone(), created_at, spec, arms.into_iter().map(arm).collect(), model.release.limits)
     }

@@ -100,7 +100,7 @@ mod tests {
         let (answer, fallback) = (of(predicted_s), of(fallback_s));
         let product = i128::from((predicted_s - 300) * (fallback_s - 300)).abs() * i128::from(n) * 1_000_000_000_000;
         let counts = Counts { predictions: n + pending, outcomes: n, joined: n, pending, ..Counts::default() };
-        SegmentStatistics { counts, answer, fallback, sum_abs_product_us2: product }.summary()
+        SegmentStatistics { counts, answer, fallback, sum_abs_product_us2: product, ..Default::default() }.summary()
     }
 
     #[test]
@@ -122,6 +122,9 @@ mod tests {
             answer: None,
             fallback: None,
             improvement: None,
+            weighted: None,
+            not_weighted: None,
+            interval: None,
         };
         let some = Counts { predictions: 5, ..Counts::default() };
         for (counts, unmatched, reason, words) in [

@@ -74,6 +74,8 @@ fn evaluate(model: &ModelName, hour: Hour, now: Timestamp, busy: f64) -> HourEva
                 requested_at_us: requested_us,
                 prediction_s: away + if tier == Tier::Fallback { naive_s } else { answer_s }.max(20.0),
                 fallback_s: away + naive_s.max(20.0),
+                interval: None,
+                values: &[],
                 experiment: Some(ExperimentRow { id: "deeper-trees", randomised_unit: None, excluded: false }),
                 unit_id: None,
             });
