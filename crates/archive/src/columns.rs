@@ -163,6 +163,21 @@ pub fn read_release_ids(bytes: Bytes) -> Result<BTreeSet<ReleaseId>, ArchiveErro
     Ok(ids)
 }
 
+/// Which rows of a predictions file are of one release.
+///
+/// # Errors
+/// As [`read_predictions`](crate::read_predictions).
+pub fn read_release_rows(bytes: Bytes, release: &ReleaseId) -> Result<Vec<bool>, ArchiveError> {
+    let wanted: Vec<&'static Column> = PREDICTIONS.iter().filter(|column| column.name == "release_id").collect();
+    let mut rows = Vec::new();
+    for batch in parquet_file::read(bytes, &wanted)? {
+        let batch = batch?;
+        let texts = batch.text("release_id")?;
+        rows.extend((0..batch.len()).map(|row| texts.value(row) == release.as_str()));
+    }
+    Ok(rows)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;

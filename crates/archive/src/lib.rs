@@ -35,7 +35,7 @@ mod samples;
 pub use batches::{
     OutcomeBatch, PredictionBatch, ShadowColumns, outcome_batches, prediction_batches, read_shadow_columns,
 };
-pub use columns::{PredictionColumns, read_prediction_columns, read_release_ids};
+pub use columns::{PredictionColumns, read_prediction_columns, read_release_ids, read_release_rows};
 pub use error::{ArchiveError, Rejection};
 pub use export::{captured_line, data_capture_lines, ground_truth_line};
 pub use features::read_features;

@@ -63,6 +63,9 @@ pub(crate) struct ReleasePlan {
     /// When the record is written.
     #[serde(default)]
     pub(crate) archive: ArchiveMode,
+    /// Whether to go back by itself where a guardrail of the experiment is breached.
+    #[serde(default)]
+    pub(crate) auto_rollback: bool,
     pub(crate) limits: Limits,
     /// Lookup tables that do not lie at lookups/NAME.parquet: their files, relative to the folder.
     #[serde(default)]

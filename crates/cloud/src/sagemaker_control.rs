@@ -1,46 +1,16 @@
 //! SageMaker's control plane: training jobs, models, endpoint configurations, endpoints.
 //!
 //! Its generated client has hundreds of operations and takes longer to compile than everything of ours; the handful
-//! that is used here goes through the same SDK runtime (signing, retries, time limits), with JSON in and out. Requests and
-//! answers are those of the API reference, <https://docs.aws.amazon.com/sagemaker/latest/APIReference/>, over AWS
-//! JSON 1.1.
+//! that is used here goes through the same SDK runtime, with JSON in and out. Requests and answers are those of the API
+//! reference, <https://docs.aws.amazon.com/sagemaker/latest/APIReference/>.
 
-use std::{collections::BTreeMap, fmt};
-
-use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
-use aws_runtime::auth::{
-    SigV4OperationSigningConfig,
-    sigv4::{SCHEME_ID, SigV4AuthScheme},
-};
-use aws_smithy_runtime::client::{
-    identity::IdentityCache,
-    orchestrator::operation::Operation,
-    retries::classifiers::{HttpStatusCodeClassifier, TransientErrorClassifier},
-};
-use aws_smithy_runtime_api::{
-    client::{
-        auth::{
-            AuthSchemeOptionResolverParams, SharedAuthScheme, SharedAuthSchemeOptionResolver,
-            static_resolver::StaticAuthSchemeOptionResolver,
-        },
-        identity::SharedIdentityResolver,
-        interceptors::context::InterceptorContext,
-        orchestrator::{HttpRequest, HttpResponse, OrchestratorError},
-        result::SdkError,
-        retries::classifiers::{ClassifyRetry, RetryAction},
-        runtime_components::RuntimeComponentsBuilder,
-        runtime_plugin::StaticRuntimePlugin,
-    },
-    http::StatusCode,
-};
-use aws_smithy_types::{body::SdkBody, config_bag::Layer, error::display::DisplayErrorContext};
-use aws_types::{SigningName, region::SigningRegion};
+use aws_config::SdkConfig;
 use serde_json::Value;
 use thiserror::Error;
 
-const SERVICE: &str = "sagemaker";
-/// Both are worth another try (<https://docs.aws.amazon.com/sagemaker/latest/APIReference/CommonErrors.html>).
-const THROTTLED: [&str; 2] = ["ThrottlingException", "TooManyRequestsException"];
+use crate::json_service::{CallError, JsonService, ServiceName};
+
+const SAGEMAKER: ServiceName = ServiceName { signing: "sagemaker", target: "SageMaker", host: "api.sagemaker" };
 
 /// A call that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -83,28 +53,23 @@ impl ControlError {
     }
 }
 
-/// A client of the control plane. Signs with the configuration's credentials and keeps its retries and time limits.
-#[derive(Clone)]
-pub struct SageMakerControl {
-    config: SdkConfig,
-    endpoint_url: String,
-    region: String,
-}
-
-impl fmt::Debug for SageMakerControl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SageMakerControl").field("endpoint_url", &self.endpoint_url).finish_non_exhaustive()
+impl From<CallError> for ControlError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Refused { operation, kind, message } => Self::Refused { operation, kind, message },
+            CallError::Failed { operation, detail } => Self::Failed { operation, detail },
+        }
     }
 }
+
+/// A client of the control plane. Signs with the configuration's credentials and keeps its retries and time limits.
+#[derive(Debug, Clone)]
+pub struct SageMakerControl(JsonService);
 
 impl SageMakerControl {
     /// A client for the configuration's region, or for `endpoint_url` where it is given.
     pub fn new(config: &SdkConfig, endpoint_url: Option<String>) -> Self {
-        let region = config.region().map_or("us-east-1", AsRef::as_ref).to_owned();
-        let endpoint_url = endpoint_url
-            .or_else(|| config.endpoint_url().map(str::to_owned))
-            .unwrap_or_else(|| format!("https://api.sagemaker.{region}.amazonaws.com"));
-        Self { config: config.clone(), endpoint_url, region }
+        Self(JsonService::new(SAGEMAKER, config, endpoint_url))
     }
 
     /// Calls an operation, such as `CreateTrainingJob`, with its input; its output.
@@ -112,112 +77,7 @@ impl SageMakerControl {
     /// # Errors
     /// Whatever the service refuses, or that it could not be reached.
     pub async fn call(&self, operation: &'static str, input: &Value) -> Result<Value, ControlError> {
-        let mut builder = Operation::builder()
-            .service_name(SERVICE)
-            .operation_name(operation)
-            .endpoint_url(&self.endpoint_url)
-            .standard_retry(self.config.retry_config().unwrap_or(&RetryConfig::standard()))
-            .retry_classifier(TransientErrorClassifier::<Refusal>::new())
-            .retry_classifier(HttpStatusCodeClassifier::default())
-            .retry_classifier(ThrottlingClassifier)
-            .timeout_config(self.config.timeout_config().cloned().unwrap_or_else(TimeoutConfig::disabled))
-            .runtime_plugin(self.signing());
-        if let Some(behavior) = self.config.behavior_version() {
-            builder = builder.behavior_version(behavior);
-        }
-        if let Some(client) = self.config.http_client() {
-            builder = builder.http_client(client);
-        }
-        let call = builder
-            .serializer(move |body: Vec<u8>| {
-                let mut request = HttpRequest::new(SdkBody::from(body));
-                request.set_method("POST")?;
-                request.set_uri("/")?;
-                request.headers_mut().insert("content-type", "application/x-amz-json-1.1");
-                request.headers_mut().insert("x-amz-target", format!("SageMaker.{operation}"));
-                Ok(request)
-            })
-            .deserializer(read_answer)
-            .build();
-        let body = serde_json::to_vec(input).unwrap_or_default();
-        call.invoke(body).await.map_err(|error| match error {
-            SdkError::ServiceError(service) => {
-                let Refusal { kind, message } = service.into_err();
-                ControlError::Refused { operation, kind, message }
-            }
-            other => ControlError::Failed { operation, detail: DisplayErrorContext(other).to_string() },
-        })
-    }
-
-    /// Signature version 4 with the configuration's credentials.
-    fn signing(&self) -> StaticRuntimePlugin {
-        let mut layer = Layer::new("sagemaker signing");
-        layer.store_put(AuthSchemeOptionResolverParams::new(()));
-        layer.store_put(SigV4OperationSigningConfig::default());
-        layer.store_put(SigningName::from_static(SERVICE));
-        layer.store_put(SigningRegion::from(aws_config::Region::new(self.region.clone())));
-        let mut components = RuntimeComponentsBuilder::new("sagemaker signing")
-            .with_auth_scheme(SharedAuthScheme::new(SigV4AuthScheme::new()))
-            .with_auth_scheme_option_resolver(Some(SharedAuthSchemeOptionResolver::new(
-                StaticAuthSchemeOptionResolver::new(vec![SCHEME_ID]),
-            )))
-            .with_identity_cache(Some(IdentityCache::lazy().build()));
-        if let Some(credentials) = self.config.credentials_provider() {
-            components.set_identity_resolver(SCHEME_ID, SharedIdentityResolver::new(credentials));
-        }
-        StaticRuntimePlugin::new().with_config(layer.freeze()).with_runtime_components(components)
-    }
-}
-
-/// An error that the service wrote.
-#[derive(Debug, Error)]
-#[error("{kind}: {message}")]
-struct Refusal {
-    kind: String,
-    message: String,
-}
-
-fn read_answer(response: &HttpResponse) -> Result<Value, OrchestratorError<Refusal>> {
-    let body = response.body().bytes().unwrap_or_default();
-    if response.status().is_success() {
-        // Operations without output answer with an empty body.
-        let value = if body.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(body) };
-        return value.map_err(OrchestratorError::other);
-    }
-    Err(OrchestratorError::operation(refusal(response.status(), body, response.headers().get("x-amzn-errortype"))))
-}
-
-/// AWS JSON 1.1: the type in a header or in `__type`, perhaps with a namespace before `#` or an address after `:`.
-fn refusal(status: StatusCode, body: &[u8], header: Option<&str>) -> Refusal {
-    let fields: BTreeMap<String, Value> = serde_json::from_slice(body).unwrap_or_default();
-    let text = |name: &str| fields.get(name).and_then(Value::as_str);
-    let kind = header.or_else(|| text("__type")).or_else(|| text("code")).unwrap_or_default();
-    let kind = kind.split(':').next().unwrap_or_default().rsplit('#').next().unwrap_or_default();
-    Refusal {
-        kind: if kind.is_empty() { format!("HTTP {}", status.as_u16()) } else { kind.to_owned() },
-        message: text("message").or_else(|| text("Message")).unwrap_or("no message").to_owned(),
-    }
-}
-
-/// SageMaker throttles with status 400, which the general classifiers take for final.
-#[derive(Debug)]
-struct ThrottlingClassifier;
-
-impl ClassifyRetry for ThrottlingClassifier {
-    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
-        let refusal = context
-            .output_or_error()
-            .and_then(Result::err)
-            .and_then(OrchestratorError::as_operation_error)
-            .and_then(|error| error.downcast_ref::<Refusal>());
-        match refusal {
-            Some(refusal) if THROTTLED.contains(&refusal.kind.as_str()) => RetryAction::throttling_error(),
-            _ => RetryAction::NoActionIndicated,
-        }
-    }
-
-    fn name(&self) -> &'static str {
-        "SageMaker throttling"
+        Ok(self.0.call(operation, input).await?)
     }
 }
 
@@ -225,7 +85,7 @@ impl ClassifyRetry for ThrottlingClassifier {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use aws_config::{BehaviorVersion, Region};
+    use aws_config::{BehaviorVersion, Region, retry::RetryConfig};
     use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
     use serde_json::json;
     use tokio::{

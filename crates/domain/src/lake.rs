@@ -33,6 +33,7 @@
 //! models/<model>/<training job>/output/model.tar.gz                        as SageMaker writes it
 //! evaluations/<model>/dt=…/hour=….json                                     mergeable, one per hour
 //! reports/<model>/index.html  reports/<model>/report.json
+//! reports/<model>/retraining/<release id>-<reason>.json                    that training was asked for
 //! ```
 //!
 //! Hours are event time, UTC, and come from the prediction id. Landing objects go when a durable segment holds them,
@@ -518,6 +519,11 @@ pub fn hour_of_evaluation(key: &str) -> Option<Hour> {
 /// The report's page.
 pub fn report_page(model: &ModelName) -> String {
     format!("reports/{model}/index.html")
+}
+
+/// Marks that a model's training was asked for, once per release and reason.
+pub fn retraining_mark(model: &ModelName, release: &ReleaseId, reason: &str) -> String {
+    format!("reports/{model}/retraining/{release}-{reason}.json")
 }
 
 /// The report's figures.

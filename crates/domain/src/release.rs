@@ -99,6 +99,16 @@ pub struct Release {
     pub limits: Limits,
     /// When the record is written.
     pub archive: ArchiveMode,
+    /// Whether the evaluator goes back to the release before by itself, where a guardrail of the experiment is worse than with
+    /// the control by always-valid evidence of this very release.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub auto_rollback: bool,
+}
+
+// Serde passes a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// The feature spec as its author wrote it.
@@ -169,6 +179,7 @@ impl Release {
             evaluation: None,
             limits,
             archive: ArchiveMode::BeforeResponse,
+            auto_rollback: false,
         }
     }
 
@@ -228,6 +239,8 @@ impl Release {
             if let Some(problem) = experiment.problem(&self.arms) {
                 return invalid(problem);
             }
+        } else if self.auto_rollback {
+            return invalid("auto_rollback needs an experiment whose guardrails tell when to go back".to_owned());
         } else if self.arms.len() > 1 {
             return invalid("several arms need an experiment that splits requests over them".to_owned());
         }
@@ -275,6 +288,10 @@ mod tests {
     #[test]
     fn refuses_what_cannot_be_served_from() {
         assert_eq!(release().validate(), Ok(()));
+        assert_eq!(Release { auto_rollback: true, ..release() }.validate(), Ok(()));
+        let one_arm = vec![release().arms.remove(0)];
+        let alone = Release { experiment: None, arms: one_arm, auto_rollback: true, ..release() };
+        assert!(alone.validate().is_err());
         let experiment = |plan: ExperimentPlan| Release { experiment: Some(plan), ..release() };
         let weights = |weights: Vec<f64>| experiment(ExperimentPlan::new("x", weights));
         assert!(Release { arms: vec![], ..release() }.validate().is_err());

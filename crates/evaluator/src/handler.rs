@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Config, EvaluatorError, KeptBaselines,
+    act::{Actions, Means, act},
     baselines::{Kept, read_baselines},
     hour_files::{Breakdown, File, HourContents, evaluate_files},
     kept::{KeptEvaluation, release_in_force},
@@ -61,6 +62,9 @@ pub struct EvaluationSummary {
     pub report: String,
     /// The figures of the whole window.
     pub figures: Summary,
+    /// What followed from it. Only runs over the last hours act: hours that an event names may be long gone.
+    #[serde(default)]
+    pub actions: Actions,
 }
 
 /// The archive's files of one hour.
@@ -69,6 +73,28 @@ struct HourFiles {
     predictions: Option<ETag>,
     outcomes: Option<ETag>,
     shadows: Option<ETag>,
+}
+
+/// Evaluates the hours of `event` that have changed, writes the report of all of them, and does what follows from it where the
+/// event names no hours.
+///
+/// # Errors
+/// See [`EvaluatorError`]. What was evaluated before the error is kept.
+pub async fn evaluate_and_act<S>(
+    lake: &S,
+    means: Means<'_>,
+    config: &Config,
+    event: &EvaluatorEvent,
+    now: Timestamp,
+) -> Result<EvaluationSummary, EvaluatorError>
+where
+    S: GetObject + PutObject + ListObjects,
+{
+    let (mut summary, report) = evaluate_to_report(lake, config, event, now).await?;
+    if event.from.is_none() && event.until.is_none() {
+        summary.actions = act(lake, means, &summary.model, &report, now).await;
+    }
+    Ok(summary)
 }
 
 /// Evaluates the hours of `event` that have changed, and writes the report of all of them.
@@ -81,6 +107,18 @@ pub async fn evaluate<S>(
     event: &EvaluatorEvent,
     now: Timestamp,
 ) -> Result<EvaluationSummary, EvaluatorError>
+where
+    S: GetObject + PutObject + ListObjects,
+{
+    Ok(evaluate_to_report(lake, config, event, now).await?.0)
+}
+
+async fn evaluate_to_report<S>(
+    lake: &S,
+    config: &Config,
+    event: &EvaluatorEvent,
+    now: Timestamp,
+) -> Result<(EvaluationSummary, ReportData), EvaluatorError>
 where
     S: GetObject + PutObject + ListObjects,
 {
@@ -114,6 +152,7 @@ where
         report: page,
         figures: report.all,
         model,
+        actions: Actions::default(),
     };
     info!(
         model = %summary.model,
@@ -125,7 +164,7 @@ where
         mae_s = summary.figures.answer.as_ref().map(|figures| figures.mae_s),
         "evaluated"
     );
-    Ok(summary)
+    Ok((summary, report))
 }
 
 /// The report of some hours' evaluations, as `evaluate` writes it.

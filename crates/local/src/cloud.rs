@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use crate::{
     api_gateway::{self, Api, Place, Routes, StaticFiles},
     error::LocalError,
+    event_bridge::{self, EventBus},
     http_server::{self, Server},
     lambda::{self, Extras, Function, Functions, Host, client_environment},
     notifications::Notifier,
@@ -48,6 +49,7 @@ struct Servers {
     s3: Server,
     lambda: Server,
     sqs: Server,
+    event_bridge: Server,
     sagemaker: Server,
     sagemaker_runtime: Server,
 }
@@ -107,6 +109,7 @@ impl LocalCloud {
         let s3_listener = http_server::listen("S3", ports.s3).await?;
         let lambda_listener = http_server::listen("Lambda", ports.lambda).await?;
         let sqs_listener = http_server::listen("SQS", ports.sqs).await?;
+        let events_listener = http_server::listen("EventBridge", ports.event_bridge).await?;
         let sagemaker_listener = http_server::listen("SageMaker", ports.sagemaker).await?;
         let runtime_listener = http_server::listen("SageMaker's runtime", ports.sagemaker_runtime).await?;
         let url = |listener: &tokio::net::TcpListener| match listener.local_addr() {
@@ -127,6 +130,7 @@ impl LocalCloud {
                 ("S3", url(&s3_listener)),
                 ("LAMBDA", url(&lambda_listener)),
                 ("SQS", url(&sqs_listener)),
+                ("EVENTBRIDGE", url(&events_listener)),
                 ("SAGEMAKER", url(&sagemaker_listener)),
                 ("SAGEMAKER_RUNTIME", url(&runtime_listener)),
             ],
@@ -138,6 +142,7 @@ impl LocalCloud {
         for folder in [&s3_root, &logs, &sagemaker_root] {
             fs::create_dir_all(folder).map_err(LocalError::file("create", folder))?;
         }
+        let events_log = logs.join("events.jsonl");
         // Endpoints do not outlive their processes; their unpacked models need not either.
         let endpoints = sagemaker_root.join("endpoints");
         if endpoints.exists() {
@@ -202,12 +207,20 @@ impl LocalCloud {
             account_id: options.account_id.clone(),
             static_files: StaticFiles { places: places(&options, &template), store: store.clone() },
         };
+        let bus = EventBus {
+            rules: template.rules.clone(),
+            functions: functions.clone(),
+            region: options.region.clone(),
+            account_id: options.account_id.clone(),
+            log: events_log,
+        };
         let s3_faults = Arc::<Faults>::default();
         let servers = Servers {
             api: api_gateway::serve(api_listener, api),
             s3: s3::serve(s3_listener, store, s3_faults.clone()),
             lambda: lambda::serve_invoke_api(lambda_listener, functions.clone()),
             sqs: sqs::serve(sqs_listener, queues.clone(), options.account_id.clone()),
+            event_bridge: event_bridge::serve(events_listener, Arc::new(bus)),
             sagemaker: sagemaker::serve_control_plane(sagemaker_listener, sagemaker.clone()),
             sagemaker_runtime: sagemaker::serve_runtime(runtime_listener, sagemaker.clone()),
         };
@@ -266,6 +279,11 @@ impl LocalCloud {
     /// SQS.
     pub fn sqs_url(&self) -> String {
         self.servers.sqs.url()
+    }
+
+    /// EventBridge.
+    pub fn event_bridge_url(&self) -> String {
+        self.servers.event_bridge.url()
     }
 
     /// SageMaker's control plane.

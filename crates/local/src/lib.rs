@@ -2,7 +2,7 @@
 //!
 //! [`LocalCloud::start`] reads `infra/template.yaml`, the only place where the wiring is written, and offers what it
 //! describes on 127.0.0.1: the HTTP API, S3 with its notifications, SQS with its event source mappings, schedules,
-//! Lambda's Runtime, Extensions and Invoke APIs, SageMaker's runtime and control plane. Functions and containers are
+//! Lambda's Runtime, Extensions and Invoke APIs, EventBridge's default bus, SageMaker's runtime and control plane. Functions and containers are
 //! real processes that speak the real protocols, and none of them can tell that it is on a laptop.
 //!
 //! Not emulated: permissions, CORS and authorizers, versioning and lifecycle of objects, SNS, FIFO queues, memory
@@ -13,6 +13,7 @@ mod api_gateway;
 mod cloud;
 mod encoding;
 mod error;
+mod event_bridge;
 mod hash;
 mod http_server;
 mod lambda;

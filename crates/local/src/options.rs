@@ -27,6 +27,8 @@ pub struct Ports {
     pub lambda: u16,
     /// SQS.
     pub sqs: u16,
+    /// EventBridge.
+    pub event_bridge: u16,
     /// SageMaker's control plane.
     pub sagemaker: u16,
     /// SageMaker's InvokeEndpoint.

@@ -23,7 +23,7 @@ pub use checks::{Check, CheckReport, CheckResult, Checked, Endpoints, Outcome, S
 pub use diff::{FieldChange, ReleaseDiff, diff};
 pub use error::ReleasesError;
 pub use list::{InForce, ListedRelease, history, list};
-pub use moves::{MoveOrder, Moved, publish, rollback};
+pub use moves::{MoveOrder, Moved, publish, rollback, rollback_targets};
 pub use read::{CurrentPointer, in_force, read_release, resolve, rollback_target, same_but_for_time};
 pub use tables::{PinnedTables, pinned_tables, put_tables};
 pub use watch::Watcher;

@@ -84,6 +84,20 @@ pub async fn rollback<S: GetObject + PutObject + ListObjects>(
     swap(lake, model, Some(current), pointer(order, id, previous, PointerMove::Rollback)).await
 }
 
+/// What can be gone back to from what is in force, the latest first.
+///
+/// # Errors
+/// The store does not answer, or the history cannot be read.
+pub async fn rollback_targets<S: GetObject + ListObjects>(
+    lake: &S,
+    model: &ModelName,
+) -> Result<Vec<ReleaseId>, ReleasesError> {
+    let mut stack = stack_of(&history(lake, model).await?);
+    stack.pop();
+    stack.reverse();
+    Ok(stack)
+}
+
 /// What is in force, on top of what it can be gone back to.
 fn stack_of(moves: &[ReleasePointer]) -> Vec<ReleaseId> {
     let mut stack = Vec::new();

@@ -73,6 +73,7 @@ pub(crate) fn release_of(model: &ModelFolder, versions: &ModelVersions, created_
         promise: model.release.promise.clone(),
         evaluation: model.release.evaluation.clone(),
         archive: model.release.archive,
+        auto_rollback: model.release.auto_rollback,
         ..Release::new(model.name.clone(), created_at, spec, arms.into_iter().map(arm).collect(), model.release.limits)
     }
 }

@@ -122,6 +122,17 @@ pub enum RetrainingReason {
     DatasetDrift,
 }
 
+impl RetrainingReason {
+    /// The name in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ConceptDrift => "concept_drift",
+            Self::LabelDrift => "label_drift",
+            Self::DatasetDrift => "dataset_drift",
+        }
+    }
+}
+
 /// The figures of some of the predictions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Group {

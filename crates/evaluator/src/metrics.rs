@@ -1,0 +1,81 @@
+//! CloudWatch metrics of a report: what the template's alarms look at.
+
+use cloud::emf::{self, Metric};
+use domain::ModelName;
+use evaluation::{
+    drift::{LABEL, ModelDrift},
+    experiment::{ExperimentCard, Verdict},
+    report::ReportData,
+};
+use jiff::Timestamp;
+
+use crate::act::Actions;
+
+const NAMESPACE: &str = "Mannen/Evaluator";
+
+/// One line for the model, one for each of its model versions that has a held-out baseline.
+pub(crate) fn lines(model: &ModelName, report: &ReportData, actions: &Actions, now: Timestamp) -> Vec<String> {
+    let at_ms = now.as_millisecond();
+    let of_model = emf::line(NAMESPACE, at_ms, &[("model", model.as_str())], &of_model(report, actions));
+    let of_versions = report.models.iter().filter_map(|drift| {
+        let dimensions = [("model", model.as_str()), ("model_version", drift.model_version.as_str())];
+        emf::line(NAMESPACE, at_ms, &dimensions, &of_version(drift))
+    });
+    of_model.into_iter().chain(of_versions).collect()
+}
+
+fn of_model(report: &ReportData, actions: &Actions) -> Vec<Metric> {
+    let all = &report.all;
+    let mut metrics = vec![("predictions", "Count", all.counts.predictions as f64)];
+    if let Some(maturity) = all.label_maturity {
+        metrics.push(("label_maturity", "None", maturity));
+    }
+    if let Some(figures) = &all.answer {
+        metrics.push(("mae_s", "Seconds", figures.mae_s));
+        metrics.push(("bias_s", "Seconds", figures.bias_s));
+        metrics.push(("share_within_120_s", "None", figures.share_within_120_s));
+    }
+    if let Some(improvement) = &all.improvement {
+        metrics.push(("better_than_naive_share", "None", improvement.share));
+        metrics.push(("clearly_worse_than_naive", "Count", count(improvement.is_clear() && improvement.share < 0.0)));
+    }
+    if all.counts.predictions > 0 {
+        let fallback = report.by_tier.iter().find(|group| group.name == domain::Tier::Fallback.as_str());
+        let fallback = fallback.map_or(0, |group| group.summary.counts.predictions);
+        metrics.push(("fallback_share", "None", fallback as f64 / all.counts.predictions as f64));
+    }
+    if let Some(drift) = &report.drift {
+        let features = drift.drifted().into_iter().filter(|name| *name != LABEL).count();
+        metrics.push(("drifting_features", "Count", features as f64));
+        metrics.push(("label_drift", "Count", count(drift.drifted().contains(&LABEL))));
+        metrics.push(("dataset_drift", "Count", count(drift.dataset_drift)));
+    }
+    if !report.models.is_empty() {
+        metrics.push(("concept_drift", "Count", count(report.models.iter().any(ModelDrift::concept_drift))));
+    }
+    if !report.experiments.is_empty() {
+        let with = |verdict: Verdict| report.experiments.iter().filter(|card| has(card, verdict)).count() as f64;
+        metrics.push(("guardrail_breaches", "Count", with(Verdict::GuardrailBreached)));
+        metrics.push(("sample_ratio_mismatches", "Count", with(Verdict::SampleRatioMismatch)));
+    }
+    metrics.push(("rollbacks", "Count", count(actions.rolled_back.is_some())));
+    metrics.push(("action_failures", "Count", actions.failed.len() as f64));
+    metrics
+}
+
+fn of_version(drift: &ModelDrift) -> Vec<Metric> {
+    vec![
+        ("mae_s", "Seconds", drift.mae_s),
+        ("held_out_mae_s", "Seconds", drift.held_out_mae_s),
+        ("concept_drift", "Count", count(drift.concept_drift())),
+        ("prediction_drift", "Count", count(!drift.prediction.reasons.is_empty())),
+    ]
+}
+
+fn has(card: &ExperimentCard, verdict: Verdict) -> bool {
+    card.comparisons.iter().any(|comparison| comparison.verdict == verdict)
+}
+
+fn count(yes: bool) -> f64 {
+    f64::from(u8::from(yes))
+}
