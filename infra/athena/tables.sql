@@ -34,7 +34,8 @@ CREATE EXTERNAL TABLE IF NOT EXISTS predictions (
   `last_shown` double COMMENT 'What the rider had been shown before, as the request said it.',
   `shown` double COMMENT 'What the promise''s policy said to show. NULL where the release has none: then prediction.',
   `lower` double COMMENT 'Lower end of the promise''s interval. NULL where the release has none.',
-  `upper` double COMMENT 'Upper end of the promise''s interval. NULL where the release has none.'
+  `upper` double COMMENT 'Upper end of the promise''s interval. NULL where the release has none.',
+  `uncorrected` double COMMENT 'What the endpoint had said, where the release''s correction made the prediction of it. NULL elsewhere.'
 )
 PARTITIONED BY (`model` string, `dt` string, `hour` string)
 STORED AS PARQUET

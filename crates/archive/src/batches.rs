@@ -33,10 +33,11 @@ pub struct PredictionBatch {
     randomised_unit: StringArray,
     lower: Float64Array,
     upper: Float64Array,
+    uncorrected: Float64Array,
     inputs: Option<(StringArray, StringArray)>,
 }
 
-const PREDICTION_COLUMNS: [&str; 15] = [
+const PREDICTION_COLUMNS: [&str; 16] = [
     "prediction_id",
     "candidate_id",
     "model_version",
@@ -52,6 +53,7 @@ const PREDICTION_COLUMNS: [&str; 15] = [
     "assignment_excluded",
     "lower",
     "upper",
+    "uncorrected",
 ];
 const INPUT_COLUMNS: [&str; 2] = ["inputs", "candidate_inputs"];
 const OUTCOME_COLUMNS: [&str; 5] = ["prediction_id", "candidate_id", "observed_at", "arrived_at", "cancelled_at"];
@@ -117,6 +119,7 @@ impl PredictionBatch {
             randomised_unit: text("randomised_unit")?,
             lower: numbers("lower")?,
             upper: numbers("upper")?,
+            uncorrected: numbers("uncorrected")?,
             inputs: with_inputs
                 .then(|| Ok::<_, ArchiveError>((text("inputs")?, text("candidate_inputs")?)))
                 .transpose()?,
@@ -196,6 +199,11 @@ impl PredictionBatch {
     /// The naive model's answer, in the same unit.
     pub fn fallback(&self, row: usize) -> f64 {
         self.fallback.value(row)
+    }
+
+    /// What the endpoint had said, where a correction made the answer of it.
+    pub fn uncorrected(&self, row: usize) -> Option<f64> {
+        optional_number(&self.uncorrected, row)
     }
 
     /// The answered interval, where there was one.
@@ -345,6 +353,7 @@ mod tests {
                     prop_assert_eq!(batch.interval(row), interval);
                     let (record, candidate) = rows[place];
                     prop_assert_eq!(batch.spec_hash(row), &record.spec_hash);
+                    prop_assert_eq!(batch.uncorrected(row), candidate.uncorrected);
                     if with_inputs {
                         let (shared, own) = batch.inputs(row);
                         prop_assert_eq!(&serde_json::from_str::<domain::Inputs>(shared).unwrap(), &record.inputs);

@@ -221,8 +221,8 @@ mod tests {
     }
 
     /// The columns that were added after the archive's first files.
-    const ADDED: [&str; 7] =
-        ["ride_id", "randomised_unit", "assignment_excluded", "last_shown", "shown", "lower", "upper"];
+    const ADDED: [&str; 8] =
+        ["ride_id", "randomised_unit", "assignment_excluded", "last_shown", "shown", "lower", "upper", "uncorrected"];
 
     #[test]
     fn a_file_from_before_a_column_was_added_still_reads() {
@@ -232,7 +232,14 @@ mod tests {
             candidates: record
                 .candidates
                 .into_iter()
-                .map(|one| CandidateRecord { last_shown: None, shown: None, lower: None, upper: None, ..one })
+                .map(|one| CandidateRecord {
+                    uncorrected: None,
+                    last_shown: None,
+                    shown: None,
+                    lower: None,
+                    upper: None,
+                    ..one
+                })
                 .collect(),
             ..record
         };

@@ -36,8 +36,8 @@ pub(crate) fn check(record: &PredictionRecord) -> Result<(), Rejection> {
         return Err(Rejection::new("inputs_too_large", format!("inputs has over {MAX_INPUTS_BYTES} bytes")));
     }
     for (index, candidate) in record.candidates.iter().enumerate() {
-        let CandidateRecord { prediction, fallback, last_shown, shown, lower, upper, .. } = candidate;
-        let optional = [last_shown, shown, lower, upper].into_iter().flatten();
+        let CandidateRecord { prediction, fallback, uncorrected, last_shown, shown, lower, upper, .. } = candidate;
+        let optional = [uncorrected, last_shown, shown, lower, upper].into_iter().flatten();
         let mut numbers = [prediction, fallback].into_iter().chain(optional).chain(candidate.features.iter().flatten());
         if !numbers.all(|number| number.is_finite()) {
             return Err(Rejection::new("not_finite", format!("candidates[{index}]: all numbers must be finite")));
@@ -172,6 +172,7 @@ fn batch(rows: &[Row<'_>]) -> Result<RecordBatch, ArchiveError> {
         optional_doubles(|candidate| candidate.shown),
         optional_doubles(|candidate| candidate.lower),
         optional_doubles(|candidate| candidate.upper),
+        optional_doubles(|candidate| candidate.uncorrected),
     ];
     Ok(RecordBatch::try_new(arrow_schema(PREDICTIONS), arrays)?)
 }
@@ -271,6 +272,7 @@ struct RowReader<'a> {
     shown: &'a Float64Array,
     lower: &'a Float64Array,
     upper: &'a Float64Array,
+    uncorrected: &'a Float64Array,
 }
 
 impl<'a> RowReader<'a> {
@@ -311,6 +313,7 @@ impl<'a> RowReader<'a> {
             shown: batch.numbers::<Float64Type>("shown")?,
             lower: batch.numbers::<Float64Type>("lower")?,
             upper: batch.numbers::<Float64Type>("upper")?,
+            uncorrected: batch.numbers::<Float64Type>("uncorrected")?,
         })
     }
 
@@ -366,6 +369,7 @@ impl<'a> RowReader<'a> {
             features: features.iter().collect(),
             prediction: self.prediction.value(row),
             fallback: self.fallback.value(row),
+            uncorrected: optional_number(self.uncorrected, row),
             last_shown: optional_number(self.last_shown, row),
             shown: optional_number(self.shown, row),
             lower: optional_number(self.lower, row),

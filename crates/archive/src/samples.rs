@@ -30,6 +30,7 @@ pub(crate) fn prediction(seed: u32) -> PredictionRecord {
             features: vec![Some(number), None],
             prediction: number + f64::from(index),
             fallback: 300.0,
+            uncorrected: Some(number - 10.0),
             last_shown: Some(number + 60.0),
             shown: Some(number + 30.0),
             lower: Some(number - 60.0),
@@ -136,18 +137,21 @@ fn inputs() -> impl Strategy<Value = domain::Inputs> {
 
 fn candidate() -> impl Strategy<Value = CandidateRecord> {
     let features = prop::collection::vec(prop::option::of(finite()), 0..4);
-    let promise = prop::array::uniform4(prop::option::of(finite()));
+    let promise = prop::array::uniform5(prop::option::of(finite()));
     ("[a-z東 ]{1,6}", inputs(), features, finite(), finite(), promise).prop_map(
-        |(name, inputs, features, prediction, fallback, [last_shown, shown, lower, upper])| CandidateRecord {
-            candidate_id: name.parse().unwrap(),
-            inputs,
-            features,
-            prediction,
-            fallback,
-            last_shown,
-            shown,
-            lower,
-            upper,
+        |(name, inputs, features, prediction, fallback, [uncorrected, last_shown, shown, lower, upper])| {
+            CandidateRecord {
+                candidate_id: name.parse().unwrap(),
+                inputs,
+                features,
+                prediction,
+                fallback,
+                uncorrected,
+                last_shown,
+                shown,
+                lower,
+                upper,
+            }
         },
     )
 }

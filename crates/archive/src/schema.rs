@@ -92,6 +92,11 @@ pub const PREDICTIONS: &[Column] = &[
     ),
     nullable("lower", Float64, "Lower end of the promise's interval. NULL where the release has none."),
     nullable("upper", Float64, "Upper end of the promise's interval. NULL where the release has none."),
+    nullable(
+        "uncorrected",
+        Float64,
+        "What the endpoint had said, where the release's correction made the prediction of it. NULL elsewhere.",
+    ),
 ];
 
 /// What shadow arms said: one row per shadow arm and candidate, sorted by `prediction_id`, then `arm`, then

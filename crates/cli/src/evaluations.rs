@@ -26,7 +26,7 @@ pub(crate) struct EvaluationOptions {
 }
 
 /// A number of hours: `24h`, `7d`.
-fn hours(text: &str) -> Result<i64, String> {
+pub(crate) fn hours(text: &str) -> Result<i64, String> {
     let of = |number: &str, hours: i64| number.parse::<i64>().ok().and_then(|n| n.checked_mul(hours));
     let hours = match text.strip_suffix('d') {
         Some(days) => of(days, 24),

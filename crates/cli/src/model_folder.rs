@@ -6,9 +6,12 @@ use std::{
 };
 
 use ::features::Plan;
-use domain::{ArchiveMode, EndpointCalling, EvaluationPlan, ExperimentPlan, Limits, ModelName, PromisePolicy};
+use domain::{
+    ArchiveMode, Correction, EndpointCalling, EvaluationPlan, ExperimentPlan, Limits, ModelName, PromisePolicy,
+    ResidualQuantile,
+};
 use feature_batch::LookupFile;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{error::CliError, lookup_tables};
 
@@ -24,6 +27,22 @@ pub(crate) struct ModelFolder {
     pub(crate) lookups: BTreeMap<String, LookupFile>,
     pub(crate) training: TrainingPlan,
     pub(crate) release: ReleasePlan,
+    /// What `mannen release calibrate` has left.
+    pub(crate) calibration: Option<CalibrationFile>,
+}
+
+/// The file that `mannen release calibrate --write` leaves in the folder.
+pub(crate) const CALIBRATION_FILE: &str = "calibration.json";
+
+/// `calibration.json`: for the next release.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CalibrationFile {
+    /// In place of the promise's calibration, where the release has a promise.
+    pub(crate) calibration: Vec<ResidualQuantile>,
+    /// The correction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) correction: Option<Correction>,
 }
 
 /// `training.toml`.
@@ -128,7 +147,23 @@ impl ModelFolder {
                 .map(|text| (path.clone(), text))
                 .map_err(|source| CliError::io(format!("read `{}`", path.display()), source))
         };
-        Self::of(&read("features.toml")?, &read("training.toml")?, &read("release.toml")?)
+        let mut model = Self::of(&read("features.toml")?, &read("training.toml")?, &read("release.toml")?)?;
+        if folder.join(CALIBRATION_FILE).exists() {
+            let (file, text) = read(CALIBRATION_FILE)?;
+            let calibration = serde_json::from_str(&text);
+            model.calibration =
+                Some(calibration.map_err(|error| CliError::ModelFolder { file, detail: error.to_string() })?);
+        }
+        Ok(model)
+    }
+
+    /// The release's promise, with the latest calibration.
+    pub(crate) fn promise(&self) -> Option<PromisePolicy> {
+        let mut promise = self.release.promise.clone()?;
+        if let Some(found) = self.calibration.as_ref().filter(|found| !found.calibration.is_empty()) {
+            promise.calibration.clone_from(&found.calibration);
+        }
+        Some(promise)
     }
 
     fn built_in() -> Result<Self, CliError> {
@@ -159,6 +194,7 @@ impl ModelFolder {
             features_toml: features.1.clone(),
             training: parse(training)?,
             release: release_plan,
+            calibration: None,
         };
         for arm in folder.release.arms.iter().chain(&folder.release.shadows) {
             if !folder.training.variants.contains_key(&arm.variant) {
@@ -222,6 +258,32 @@ mod tests {
         unknown.1 += "\n[[shadows]]\nname = \"challenger\"\nvariant = \"none\"\n";
         let error = ModelFolder::of(&text("features.toml"), &text("training.toml"), &unknown).err().unwrap();
         assert!(error.to_string().contains("wants variant `none`"), "{error}");
+    }
+
+    #[test]
+    fn a_calibration_beside_the_release_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["features.toml", "training.toml", "release.toml"] {
+            let mut text = text(name).1;
+            if name == "release.toml" {
+                text += "\n[promise]\ninterval = 0.8\nlate_cost = 3\nearly_cost = 1\ncalibration = [{ probability = 0.1, \
+                         residual = -60 }, { probability = 0.9, residual = 90 }]\n";
+            }
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        let file = folder.path().join(CALIBRATION_FILE);
+        let correction = serde_json::json!({"hours": vec![0.9; 24]});
+        let points = serde_json::json!([{"probability": 0.1, "residual": -30}, {"probability": 0.9, "residual": 40}]);
+        let document = serde_json::json!({"calibration": points, "correction": correction});
+        std::fs::write(&file, document.to_string()).unwrap();
+        let model = ModelFolder::read(Some(folder.path())).unwrap();
+        let release = crate::release::release_of(&model, &BTreeMap::new(), jiff::Timestamp::UNIX_EPOCH);
+        assert_eq!(release.validate(), Ok(()));
+        assert_eq!(release.promise.unwrap().calibration[1].residual, 40.0);
+        assert_eq!(release.correction.unwrap().hours[7], 0.9);
+        std::fs::write(&file, "{}").unwrap();
+        let error = ModelFolder::read(Some(folder.path())).err().unwrap();
+        assert!(error.to_string().contains("calibration"), "{error}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `mannen release`: what is in force, put there and taken back.
 
+mod calibrate;
 mod candidate;
 mod tell;
 
@@ -65,6 +66,10 @@ pub(crate) enum ReleaseCommand {
         #[command(flatten)]
         order: OrderOptions,
     },
+    /// Calibrate anew from the latest outcomes: residual quantiles, and a correction by zone and hour where it helps
+    ///
+    /// Nothing is put in force. With --write, the model's folder has what the next publish takes.
+    Calibrate(calibrate::CalibrateOptions),
     /// Print the release in force, and each change of it, until Ctrl-C; a line each with --json
     Watch {
         #[command(flatten)]
@@ -142,6 +147,7 @@ pub(crate) async fn run(command: &ReleaseCommand, terminal: Terminal) -> Result<
             diff(before.as_deref(), after.as_deref(), model, terminal).await
         }
         ReleaseCommand::Rollback { id, model, order } => rollback(id.as_deref(), model, order, terminal).await,
+        ReleaseCommand::Calibrate(options) => calibrate::run(options, terminal).await,
         ReleaseCommand::Watch { model, every } => watch(model, Duration::from_secs(u64::from(*every)), terminal).await,
     }
 }

@@ -29,9 +29,10 @@ pub use prediction_id::PredictionId;
 pub use problem::{Problem, ProblemField};
 pub use record::{ArmAssignment, AssignmentExclusion, CandidateRecord, PredictionRecord, Tier, Timings};
 pub use release::{
-    ArchiveMode, Arm, BreakerPolicy, Damping, EndpointCalling, EvaluationPlan, ExperimentPlan, FeatureSpecSource,
-    Limits, MAX_CALL_BYTES, MAX_SERVERLESS_CALL_BYTES, NamespacePart, PointerMove, Promise, PromisePolicy,
-    Randomisation, Release, ReleaseId, ReleasePointer, ResidualQuantile, RowFormat, SegmentPlan, zone_text,
+    ArchiveMode, Arm, BreakerPolicy, Correction, CorrectionBasis, Damping, EndpointCalling, EvaluationPlan,
+    ExperimentPlan, FeatureSpecSource, Limits, MAX_CALL_BYTES, MAX_SERVERLESS_CALL_BYTES, NamespacePart, PointerMove,
+    Promise, PromisePolicy, Randomisation, Release, ReleaseId, ReleasePointer, ResidualQuantile, RowFormat,
+    SegmentPlan, zone_text,
 };
 pub use request::{Candidate, Inputs, PredictionRequest};
 pub use shadow::{ShadowCandidate, ShadowRecord};

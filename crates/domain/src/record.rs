@@ -151,6 +151,9 @@ pub struct CandidateRecord {
     pub prediction: f64,
     /// What the fallback expression says, whichever tier answered: the naive model to beat.
     pub fallback: f64,
+    /// What the endpoint had said, where the release's correction made the answer of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncorrected: Option<f64>,
     /// What the rider had been shown before, as the request said it: what a damped `shown` started from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_shown: Option<f64>,

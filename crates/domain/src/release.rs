@@ -1,4 +1,5 @@
 mod calling;
+mod correction;
 mod evaluation;
 mod experiment;
 mod pointer;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     calling::{BreakerPolicy, EndpointCalling, MAX_CALL_BYTES, MAX_SERVERLESS_CALL_BYTES, RowFormat},
+    correction::{Correction, CorrectionBasis},
     evaluation::{EvaluationPlan, SegmentPlan, zone_text},
     experiment::{ExperimentPlan, NamespacePart, Randomisation},
     pointer::{PointerMove, ReleasePointer},
@@ -92,6 +94,9 @@ pub struct Release {
     /// What is shown to the rider. The prediction itself where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promise: Option<PromisePolicy>,
+    /// Recalibration of what endpoints predict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correction: Option<Correction>,
     /// What evaluations tell apart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evaluation: Option<EvaluationPlan>,
@@ -176,6 +181,7 @@ impl Release {
             shadows: Vec::new(),
             calling: EndpointCalling::default(),
             promise: None,
+            correction: None,
             evaluation: None,
             limits,
             archive: ArchiveMode::BeforeResponse,
@@ -230,6 +236,9 @@ impl Release {
             return invalid(format!("calling.max_body_bytes must lie within 1 and {MAX_CALL_BYTES}"));
         }
         if let Some(problem) = self.promise.as_ref().and_then(PromisePolicy::problem) {
+            return invalid(problem);
+        }
+        if let Some(problem) = self.correction.as_ref().and_then(Correction::problem) {
             return invalid(problem);
         }
         if let Some(problem) = self.evaluation.as_ref().and_then(EvaluationPlan::problem) {

@@ -179,7 +179,9 @@ impl<'a> HourAccumulator<'a> {
         add_units(slot, &mut self.riders, row, labelled.label, error_us);
         self.add_shadows(row, labelled.label, error_us);
         let Label::Arrived { actual_us, .. } = labelled.label else { return None };
-        error_us.map(|_| Arrival { row: labelled.place, actual_s: actual_us as f64 / 1e6 })
+        error_us?;
+        let landed_at_us = landed_at_us.unwrap_or(row.requested_at_us.saturating_add(actual_us));
+        Some(Arrival { row: labelled.place, actual_s: actual_us as f64 / 1e6, landed_at_us })
     }
 
     fn add_shadows(&mut self, row: &PredictionRow<'_>, label: Label, error_us: Option<i64>) {

@@ -60,6 +60,8 @@ pub struct AdaptiveConformal {
     min_scores: usize,
     alpha: f64,
     scores: VecDeque<f64>,
+    /// The same, ascending.
+    sorted: Vec<f64>,
 }
 
 /// One prediction of [`AdaptiveConformal`].
@@ -85,7 +87,15 @@ impl AdaptiveConformal {
         if window == 0 {
             return Err(EvaluationError::input("window", "must be at least 1"));
         }
-        Ok(Self { target_alpha, gamma, window, min_scores, alpha: target_alpha, scores: VecDeque::new() })
+        Ok(Self {
+            target_alpha,
+            gamma,
+            window,
+            min_scores,
+            alpha: target_alpha,
+            scores: VecDeque::new(),
+            sorted: Vec::new(),
+        })
     }
 
     /// α for the next prediction. It may leave 0 to 1 for a while.
@@ -93,13 +103,19 @@ impl AdaptiveConformal {
         self.alpha
     }
 
+    /// The scores that quantiles are of, ascending.
+    pub fn sorted_scores(&self) -> &[f64] {
+        &self.sorted
+    }
+
     /// The next interval's reach, before its truth is known; `None` is infinite.
     pub fn quantile(&self) -> Option<f64> {
-        let k = (self.scores.len() + 1) as f64 * (1.0 - self.alpha);
-        let mut sorted: Vec<f64> = self.scores.iter().copied().collect();
-        sorted.sort_by(f64::total_cmp);
-        // Scores are not negative: an α of 1 and more asks for the narrowest interval there is.
-        if k <= 0.0 { Some(0.0) } else { sorted.get(k.ceil() as usize - 1).copied() }
+        let k = (self.sorted.len() + 1) as f64 * (1.0 - self.alpha);
+        if k <= 0.0 {
+            // An α of 1 and more asks for the narrowest interval there is: no reach, or less where scores are signed.
+            return Some(self.sorted.first().map_or(0.0, |least| least.min(0.0)));
+        }
+        self.sorted.get(k.ceil() as usize - 1).copied()
     }
 
     /// Takes the score of the next truth; `None` while there were too few scores for an interval.
@@ -112,8 +128,11 @@ impl AdaptiveConformal {
             self.alpha += self.gamma * (self.target_alpha - f64::from(u8::from(step.missed)));
         }
         self.scores.push_back(score);
-        if self.scores.len() > self.window {
-            self.scores.pop_front();
+        self.sorted.insert(self.sorted.partition_point(|known| known.total_cmp(&score).is_lt()), score);
+        if self.scores.len() > self.window
+            && let Some(oldest) = self.scores.pop_front()
+        {
+            self.sorted.remove(self.sorted.partition_point(|known| known.total_cmp(&oldest).is_lt()));
         }
         step
     }

@@ -48,6 +48,8 @@ pub struct Arrival {
     pub row: usize,
     /// Seconds from the request until the car arrived.
     pub actual_s: f64,
+    /// When that was first reported, microseconds since 1970-01-01 UTC.
+    pub landed_at_us: i64,
 }
 
 /// Evaluates one hour. `predictions` and `outcomes` are all that is known of the hour, in any order; repetitions are

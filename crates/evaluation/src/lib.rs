@@ -17,9 +17,11 @@
 mod accumulate;
 mod bounded;
 pub mod conformal;
+mod correction;
 mod decimal;
 pub mod drift;
 mod error;
+mod estimate;
 pub mod experiment;
 mod histogram;
 mod horizon;
@@ -30,6 +32,7 @@ mod maturity;
 mod metrics;
 pub mod model_monitor;
 mod quantile;
+mod recalibration;
 pub mod regression;
 pub mod report;
 mod segment;
@@ -40,7 +43,9 @@ mod window;
 
 pub use accumulate::{EvaluationOptions, HORIZON, HOUR_OF_DAY, HourAccumulator, UNKNOWN};
 pub use bounded::{Dimension, MAX_VALUES};
+pub use correction::{CorrectionOptions, LandedRide};
 pub use error::EvaluationError;
+pub use estimate::{EstimatedError, LABEL_LAG_HOURS, REFERENCE_HOURS, estimated_errors};
 pub use histogram::Histogram;
 pub use horizon::{
     HORIZON_EDGES_S, HORIZON_NAMES, HORIZONS, HorizonSums, HorizonTable, MAX_WEIGHT, MIN_EFFECTIVE_N, NotWeighted,
@@ -51,6 +56,7 @@ pub use interval::{IntervalFigures, IntervalStatistics};
 pub use join::{ExperimentRow, OutcomeRow, PredictionRow, Truth};
 pub use maturity::{MATURITY_AGES_S, MaturityCounts, MaturityPoint, maturity_curve};
 pub use metrics::{ErrorStatistics, Figures, WITHIN_S};
+pub use recalibration::{MIN_RIDES, Recalibration, RecalibrationOptions, recalibrate};
 pub use segment::{Counts, Improvement, Segment, SegmentStatistics, Summary};
 pub use shadow::{ShadowRow, ShadowSegment, ShadowStatistics, ShadowSummary};
 pub use stream::{JoinError, OutcomeBatch, PredictionBatch, join_batches};

@@ -94,8 +94,8 @@ pub fn join_batches<P: PredictionBatch, O: OutcomeBatch, E>(
             } else {
                 hour.add_prediction(group, None)
             };
-            if let Some(Arrival { row, actual_s }) = arrival {
-                arrived(&group[row], Arrival { row: place + row, actual_s });
+            if let Some(arrival) = arrival {
+                arrived(&group[arrival.row], Arrival { row: place + arrival.row, ..arrival });
             }
             place += group.len();
         }

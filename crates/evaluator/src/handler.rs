@@ -278,14 +278,6 @@ async fn evaluate_one<S: GetObject + PutObject>(
         outcomes: bytes(&outcomes_file),
         shadows: bytes(&shadows_file),
     };
-    let unreadable = |(file, source): (File, ArchiveError)| EvaluatorError::Archive {
-        key: partition(match file {
-            File::Predictions => Table::Predictions(model.clone()),
-            File::Outcomes => Table::Outcomes,
-            File::Shadows => Table::Shadows(model.clone()),
-        }),
-        source,
-    };
     let mut arrivals = Vec::new();
     // What each model's own endpoint said of the cars that arrived, and when they did; seconds.
     let mut answers: Vec<Vec<(f64, f64)>> = vec![Vec::new(); baselines.models.len()];
@@ -298,10 +290,10 @@ async fn evaluate_one<S: GetObject + PutObject>(
             answers[place].push((row.prediction_s, arrival.actual_s));
         }
     });
-    let mut evaluation = evaluated.map_err(unreadable)?;
+    let mut evaluation = evaluated.map_err(|error| unreadable(model, hour, error))?;
     if let (Some(kept), Some(bytes)) = (&baselines.training, contents.predictions) {
         let counts = count_features(bytes, &kept.baseline, &arrivals)
-            .map_err(|source| unreadable((File::Predictions, source)))?;
+            .map_err(|source| unreadable(model, hour, (File::Predictions, source)))?;
         evaluation.set_features(&kept.digest, counts);
     }
     for (kept, answers) in baselines.models.iter().zip(answers) {
@@ -321,7 +313,17 @@ async fn evaluate_one<S: GetObject + PutObject>(
     Ok((kept.evaluation, true))
 }
 
-async fn file<S: GetObject>(lake: &S, key: &str) -> Result<Option<Object>, EvaluatorError> {
+/// Which of an hour's files cannot be read.
+pub(crate) fn unreadable(model: &ModelName, hour: Hour, (file, source): (File, ArchiveError)) -> EvaluatorError {
+    let table = match file {
+        File::Predictions => Table::Predictions(model.clone()),
+        File::Outcomes => Table::Outcomes,
+        File::Shadows => Table::Shadows(model.clone()),
+    };
+    EvaluatorError::Archive { key: lake::hour_file(&Partition { table, hour }), source }
+}
+
+pub(crate) async fn file<S: GetObject>(lake: &S, key: &str) -> Result<Option<Object>, EvaluatorError> {
     Ok(lake.get_object(key, None).await?.found())
 }
 

@@ -19,10 +19,13 @@ const SPEC: &str = "spec";
 const SPEC_DIGITS: usize = 12;
 
 /// What the release in force says that evaluations tell apart.
+#[derive(Default)]
 pub(crate) struct Breakdown {
     plan: EvaluationPlan,
     spec: String,
     resources: Resources,
+    /// Evaluate what endpoints had said before the release's correction.
+    uncorrected: bool,
 }
 
 impl Breakdown {
@@ -30,7 +33,7 @@ impl Breakdown {
     /// publishing checks, are left out with a warning: figures are worth having without them.
     pub(crate) fn new(release: Option<&Release>, tables: impl Iterator<Item = (String, Arc<LookupTable>)>) -> Self {
         let Some(release) = release else {
-            return Self { plan: EvaluationPlan::default(), spec: String::new(), resources: Resources::default() };
+            return Self::default();
         };
         let resources: Resources = tables.collect();
         let mut plan = release.evaluation.clone().unwrap_or_default();
@@ -38,7 +41,14 @@ impl Breakdown {
             warn!(%error, "evaluating without the release's segments");
             plan.segments.clear();
         }
-        Self { plan, spec: release.spec.toml.clone(), resources }
+        Self { plan, spec: release.spec.toml.clone(), resources, uncorrected: false }
+    }
+
+    /// By zone alone, of what endpoints had said before the release's correction.
+    pub(crate) fn uncorrected(release: &Release) -> Self {
+        let mut plan = release.evaluation.clone().unwrap_or_default();
+        plan.segments.clear();
+        Self { plan, spec: release.spec.toml.clone(), resources: Resources::default(), uncorrected: true }
     }
 
     /// Tells one plan from another: an hour that was evaluated by another one is evaluated again.
@@ -89,7 +99,7 @@ pub(crate) fn evaluate_files(
             prediction_s: shadows.prediction[row],
         })
         .collect();
-    let mut values = Values { segments: breakdown.segments(), spec: None };
+    let mut values = Values { segments: breakdown.segments(), spec: None, uncorrected: breakdown.uncorrected };
     let options = EvaluationOptions {
         dimensions: values.names(),
         time_zone: breakdown.plan.zone_of_time(),
@@ -119,6 +129,7 @@ struct Values {
     segments: Option<Segments>,
     /// The spec's hash of the row before, and its text.
     spec: Option<(String, Arc<str>)>,
+    uncorrected: bool,
 }
 
 impl Values {
@@ -144,7 +155,7 @@ impl Values {
             values.push(self.spec_text(batch.spec_hash(row)));
             values.extend(further.by_ref().take(dimensions - 1));
         }
-        Predictions { batch, values, dimensions }
+        Predictions { batch, values, dimensions, uncorrected: self.uncorrected }
     }
 
     fn spec_text(&mut self, hash: &str) -> Arc<str> {
@@ -162,6 +173,7 @@ struct Predictions {
     batch: archive::PredictionBatch,
     values: Vec<Arc<str>>,
     dimensions: usize,
+    uncorrected: bool,
 }
 
 impl PredictionBatch for Predictions {
@@ -182,7 +194,11 @@ impl PredictionBatch for Predictions {
             arm: batch.arm(row),
             tier: batch.tier(row),
             requested_at_us: batch.requested_at_us(row),
-            prediction_s: batch.prediction(row),
+            prediction_s: self
+                .uncorrected
+                .then(|| batch.uncorrected(row))
+                .flatten()
+                .unwrap_or_else(|| batch.prediction(row)),
             fallback_s: batch.fallback(row),
             interval: batch.interval(row),
             experiment: batch.experiment_id(row).map(|id| ExperimentRow {

@@ -14,6 +14,7 @@ mod handler;
 mod hour_files;
 mod kept;
 mod metrics;
+mod recalibration;
 mod retraining;
 mod rollback;
 
@@ -31,6 +32,7 @@ pub use handler::{EvaluationSummary, EvaluatorEvent, evaluate, evaluate_and_act,
 use jiff::Timestamp;
 pub use kept::{read_evaluations, release_in_force};
 use lambda_runtime::{Error, LambdaEvent, service_fn, tracing};
+pub use recalibration::{RecalibrationRun, recalibrate_release};
 use releases::Endpoints;
 pub use retraining::{EVENT_SOURCE, RETRAINING_WANTED};
 pub use rollback::AUTHOR as ROLLBACK_AUTHOR;

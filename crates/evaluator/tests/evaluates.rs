@@ -54,6 +54,7 @@ fn record(minute: i64) -> PredictionRecord {
             features: vec![Some(1.0)],
             prediction: 100.0,
             fallback: 160.0,
+            uncorrected: None,
             last_shown: None,
             shown: None,
             lower: None,

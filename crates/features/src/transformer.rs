@@ -56,10 +56,24 @@ impl Transformer {
         {
             return Err(format!("the experiment's zone_input `{zone}` is no input of the spec with scope `request`"));
         }
+        // A zone that is hidden in the archive could be neither evaluated nor learned from.
+        let is_plain = |zone: &str| {
+            let found = plan.inputs().iter().find(|input| input.scope == Scope::Request && input.name == zone);
+            found.is_some_and(|input| input.personal.is_none())
+        };
+        if let Some(zone) = release.correction.as_ref().and_then(|correction| correction.zone_input.as_deref())
+            && !is_plain(zone)
+        {
+            return Err(format!(
+                "correction.zone_input `{zone}` is no input of scope `request` that is stored as it is"
+            ));
+        }
         if let Some(evaluation) = &release.evaluation {
             Segments::compile(&release.spec.toml, &resources, evaluation)?;
-            if let Some(zone) = evaluation.zone_input.as_deref().filter(|zone| !is_input(zone)) {
-                return Err(format!("evaluation.zone_input `{zone}` is no input of the spec with scope `request`"));
+            if let Some(zone) = evaluation.zone_input.as_deref().filter(|zone| !is_plain(zone)) {
+                return Err(format!(
+                    "evaluation.zone_input `{zone}` is no input of scope `request` that is stored as it is"
+                ));
             }
         }
         Ok(Self::new(plan))

@@ -137,6 +137,7 @@ where
                     features: features.row(row).collect(),
                     prediction: features.fallback()[row],
                     fallback: features.fallback()[row],
+                    uncorrected: None,
                     last_shown: candidate.last_shown,
                     shown: None,
                     lower: None,
@@ -153,6 +154,9 @@ where
     let answer_by = (invocation.began + budget).min(invocation_ends);
     let (arm, assignment) =
         assigned_arm(&active.release, &resolved).map_err(|problem| ProxyError::Fields(vec![problem]))?;
+    // Of the raw inputs: what is archived may be hidden.
+    let correction = active.release.correction.as_ref();
+    let factor = correction.map(|correction| correction.factor(&request.inputs, resolved.requested_at));
     let mut record = unanswered_record(&resolved, &active, arm, assignment, candidates);
     // Here, so that neither lake nor log ever sees what is to be hidden.
     protect(&mut record, active.prepared.plan(), proxy.config.personal_data_key.as_ref());
@@ -162,13 +166,13 @@ where
     let shadows = (!active.release.shadows.is_empty()).then(|| {
         let (active, rows) = (Arc::clone(&active), rows.clone());
         let (began, now, seed) = (invocation.began, invocation.now, invocation.seed);
-        let question = ShadowQuestion { active, rows, endpoint_by, ends: invocation_ends, began, now, seed };
+        let question = ShadowQuestion { active, rows, factor, endpoint_by, ends: invocation_ends, began, now, seed };
         Shadows::begin(proxy, &record, question)
     });
     let question = Question::new(record.prediction_id, &rows, &active.release.calling, invocation.seed);
     let arms = (arm, active.release.second.as_ref());
     let asked = ask_tiers(&*proxy.endpoint, &proxy.health, arms, &question, endpoint_by).await;
-    asked.tell(&mut record, |prediction| active.prepared.plan().bounded(prediction));
+    asked.tell(&mut record, factor, |prediction| active.prepared.plan().bounded(prediction));
     promise(&active, &mut record);
     record.timings =
         Timings { transform_us, endpoint_us: micros_since(endpoint_began), total_us: micros_since(invocation.began) };

@@ -30,6 +30,7 @@ pub(crate) fn record() -> PredictionRecord {
             features: vec![None],
             prediction: 1.5,
             fallback: 2.5,
+            uncorrected: None,
             last_shown: None,
             shown: None,
             lower: None,

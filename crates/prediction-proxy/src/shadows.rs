@@ -31,6 +31,8 @@ pub(crate) struct Shadows {
 pub(crate) struct ShadowQuestion {
     pub(crate) active: Arc<ActiveRelease<Transformer>>,
     pub(crate) rows: EndpointRows,
+    /// The release's correction: a shadow is told as it would have answered.
+    pub(crate) factor: Option<f64>,
     /// The time that the arm's own endpoint has: what comes later would have been a fallback.
     pub(crate) endpoint_by: Instant,
     /// When Lambda ends the invocation.
@@ -122,7 +124,9 @@ fn told(
     match predictions {
         Ok(predictions) => {
             for (candidate, prediction) in record.candidates.iter_mut().zip(predictions) {
-                candidate.prediction = question.active.prepared.plan().bounded(prediction);
+                let bounded = |value: f64| question.active.prepared.plan().bounded(value);
+                let said = bounded(prediction);
+                candidate.prediction = said.zip(question.factor).and_then(|(said, by)| bounded(said * by)).or(said);
             }
         }
         Err(reason) => record.reason = Some(reason.to_owned()),

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -16,8 +16,8 @@ use cloud::{
     release_cache::ReleaseCache,
 };
 use domain::{
-    Arm, AssignmentExclusion, Damping, ExperimentPlan, FeatureSpecSource, Limits, PredictionRecord, Problem,
-    PromisePolicy, Release, ReleasePointer, ResidualQuantile, ShadowRecord, Tier, lake,
+    Arm, AssignmentExclusion, Correction, Damping, ExperimentPlan, FeatureSpecSource, Limits, PredictionRecord,
+    Problem, PromisePolicy, Release, ReleasePointer, ResidualQuantile, ShadowRecord, Tier, lake,
 };
 use features::Plan;
 use jiff::Timestamp;
@@ -356,6 +356,53 @@ async fn a_promise_is_answered_beside_the_prediction_and_recorded() {
         record.candidates.iter().map(|one| (one.prediction, one.shown, one.lower, one.upper)).collect();
     assert_eq!(recorded, shown);
     assert_eq!(record.candidates[1].last_shown, Some(430.0));
+}
+
+#[tokio::test]
+async fn a_correction_is_applied_to_what_an_endpoint_said_and_can_be_told_again_offline() {
+    let mut hours = vec![1.0; 24];
+    hours[18] = 0.7;
+    let correction = Correction {
+        time_zone: Some("America/New_York".to_owned()),
+        zone_input: Some("rider_zone".to_owned()),
+        hours,
+        zones: BTreeMap::from([("43".to_owned(), vec![1.3; 24])]),
+        learned_from: None,
+    };
+    for (zone, at, factor) in
+        [(43, "2018-06-01T22:10:00Z", 1.3), (44, "2018-06-01T22:10:00Z", 0.7), (44, "2018-06-01T03:10:00Z", 1.0)]
+    {
+        let lake = Lake::default();
+        publish_changed(&lake, |release| {
+            release.correction = Some(correction.clone());
+            let shadow = Arm { name: "challenger".to_owned(), ..release.arms[0].clone() };
+            release.shadows = vec![shadow];
+        })
+        .await;
+        let mut body = body();
+        body["inputs"]["rider_zone"] = json!(zone);
+        body["requested_at"] = json!(at);
+        body.as_object_mut().unwrap().remove("prediction_id");
+        let proxy = proxy_over(Behaviour::Says("301.7\n-5\n7190\n"), lake).await;
+        let answer = prediction(&ask(&proxy, &body).await);
+        let bounded = |said: f64| (said * factor).clamp(0.0, 7200.0);
+        assert_eq!(values(&answer), [bounded(301.7), 0.0, bounded(7190.0)]);
+        let record = &records(&proxy)[0];
+        // The archive's row, the release's document and the spec's bounds give the answer bit for bit.
+        let offline = correction.factor(&record.inputs, record.requested_at);
+        for candidate in &record.candidates {
+            let again = (candidate.uncorrected.unwrap() * offline).clamp(0.0, 7200.0);
+            assert_eq!(again.to_bits(), candidate.prediction.to_bits());
+        }
+        assert_eq!(record.candidates[0].uncorrected, Some(301.7));
+    }
+    let lake = Lake::default();
+    publish_changed(&lake, |release| release.correction = Some(correction.clone())).await;
+    let proxy = proxy_over(Behaviour::Says("nonsense"), lake).await;
+    ask(&proxy, &body()).await;
+    let record = &records(&proxy)[0];
+    assert_eq!((record.tier, record.candidates[0].uncorrected), (Tier::Fallback, None));
+    assert_eq!(record.candidates[0].prediction, record.candidates[0].fallback, "the fallback is left alone");
 }
 
 async fn publish_shadows(lake: &Lake, variants: &[&str]) {

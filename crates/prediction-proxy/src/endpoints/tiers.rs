@@ -49,12 +49,16 @@ pub(crate) async fn ask_tiers<'a, E: InvokeEndpoint>(
 }
 
 impl Asked<'_> {
-    /// Tells the record. `bounded` keeps a prediction within the spec's bounds, or says that it is none.
-    pub(crate) fn tell(self, record: &mut PredictionRecord, bounded: impl Fn(f64) -> Option<f64>) {
+    /// Tells the record. `bounded` keeps a prediction within the spec's bounds, or says that it is none; `factor` is the
+    /// release's correction of what an endpoint said, where it has one.
+    pub(crate) fn tell(self, record: &mut PredictionRecord, factor: Option<f64>, bounded: impl Fn(f64) -> Option<f64>) {
         record.tier_reason = self.reason;
         let Some((tier, arm, predictions)) = self.answered else { return };
         for (candidate, prediction) in record.candidates.iter_mut().zip(predictions) {
-            candidate.prediction = bounded(prediction).unwrap_or(candidate.fallback);
+            let said = bounded(prediction);
+            let corrected = said.zip(factor).and_then(|(said, factor)| bounded(said * factor));
+            candidate.uncorrected = corrected.and(said);
+            candidate.prediction = corrected.or(said).unwrap_or(candidate.fallback);
         }
         record.tier = tier;
         record.endpoint.clone_from(&arm.endpoint);

@@ -162,6 +162,7 @@ pub(crate) fn prediction(seed: u32) -> PredictionRecord {
                 features: vec![Some(f64::from(seed)), None],
                 prediction: f64::from(seed) / 3.0,
                 fallback: 300.0,
+                uncorrected: None,
                 last_shown: None,
                 shown: None,
                 lower: None,
