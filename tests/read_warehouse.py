@@ -23,7 +23,7 @@ from google.cloud.bigquery_storage_v1 import types
 from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
 
 url = sys.argv[1].rstrip("/")
-PROJECT = "local"
+PROJECT = "mannen"
 dataset = "py_" + uuid.uuid4().hex[:8]
 client = bigquery.Client(PROJECT, AnonymousCredentials(), client_options=ClientOptions(api_endpoint=url))
 channel = grpc.insecure_channel(url.removeprefix("http://"))

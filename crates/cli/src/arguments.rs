@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     archive_command::ArchiveCommand, drift::DriftCommand, experiment::ExperimentCommand, features::FeaturesCommand,
-    release::ReleaseCommand, report::ReportOptions, stats::StatsCommand,
+    release::ReleaseCommand, report::ReportOptions, stats::StatsCommand, warehouse_command::WarehouseCommand,
 };
 
 /// Everything around a model in production: train, release, serve, archive, evaluate.
@@ -68,6 +68,11 @@ pub(crate) enum Command {
     },
     /// Tell how good the model is: a summary, Markdown, JSON, or a page
     Report(ReportOptions),
+    /// Load files into the local cloud's warehouse, and ask it in BigQuery's SQL
+    Warehouse {
+        #[command(subcommand)]
+        command: WarehouseCommand,
+    },
     /// Compute statistics of JSON cases on standard input, one result a line: experiments, predictions, drift, assignment
     Stats {
         #[command(subcommand)]
@@ -104,7 +109,7 @@ pub(crate) struct CloudOptions {
     /// Run the functions that `cargo lambda build` left in DIR (such as target/lambda) instead of this program's own
     #[arg(long, value_name = "DIR")]
     pub(crate) functions: Option<PathBuf>,
-    /// Folder for objects, logs and reports; emptied at the start
+    /// Folder for objects, logs and reports; emptied at the start, all but the warehouse in it
     #[arg(long, value_name = "DIR", default_value = ".mannen")]
     pub(crate) dir: PathBuf,
     /// Port of the API; 0 takes any free one

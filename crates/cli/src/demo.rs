@@ -21,7 +21,7 @@ use crate::{
     replay::{self, Replayed},
     source,
     terminal::{Terminal, grouped, is_interactive, strong},
-    training, up,
+    training, up, warehouse_rides,
 };
 
 /// How long the archive may take to catch up with the traffic.
@@ -86,6 +86,10 @@ async fn run_loop(
     began: Instant,
     done: &AtomicBool,
 ) -> Result<(), CliError> {
+    let warehouse = running.cloud.warehouse();
+    let step = terminal.step("Writing the rides into the warehouse");
+    let rows = warehouse_rides::write_training(warehouse, &rides.training)?;
+    step.done(format_args!("{} rows in {}", grouped(rows), warehouse_rides::TRAINING_TABLE));
     let versions = training::train_and_deploy(running, model, &rides.training, terminal).await?;
     let step = terminal.step("Publishing the release");
     let release_id = release::publish_trained(running, model, &versions).await?;
@@ -93,9 +97,12 @@ async fn run_loop(
 
     let step = terminal.counted_step("Sending requests and outcomes", rides.replay.len() as u64);
     let api = running.cloud.api_url();
-    let replayed = replay::replay(&api, &rides.replay, usize::from(options.concurrency), &step).await?;
+    let mut outcomes = Vec::new();
+    let mut keep = |events| outcomes.extend(events);
+    let replayed = replay::replay(&api, &rides.replay, usize::from(options.concurrency), &step, &mut keep).await?;
     step.done(replayed.summary());
     replayed.tell_problems(terminal);
+    warehouse_rides::write_outcomes(warehouse, &outcomes)?;
 
     let step = terminal.step("Archiving");
     running.cloud.wait_until_idle(ARCHIVE_TIMEOUT).await?;

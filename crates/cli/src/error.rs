@@ -118,6 +118,9 @@ pub(crate) enum CliError {
     /// Things that drift, as `drift status` and `drift violations` tell by their exit code.
     #[error("{0} thing(s) drift")]
     Drifts(usize),
+    /// The warehouse.
+    #[error(transparent)]
+    Warehouse(#[from] local_warehouse::WarehouseError),
     /// Ctrl-C.
     #[error("interrupted")]
     Interrupted,
@@ -154,6 +157,7 @@ impl CliError {
             Self::ArchiveTrouble(_) => "archive_trouble",
             Self::UnknownPrediction(_) => "unknown_prediction",
             Self::Unexpected(_) => "unexpected",
+            Self::Warehouse(error) => error.reason(),
             Self::Interrupted => "interrupted",
         }
     }

@@ -171,6 +171,7 @@ fn check_personal_data_key(hashed: Option<&str>, key: &str) -> Result<(), CliErr
 
 /// Marks a folder as ours, so that no other is ever emptied.
 const MARK: &str = ".mannen-folder";
+const MARK_TEXT: &[u8] = b"Made by `mannen`; emptied at each start, all but the warehouse.\n";
 
 /// Whether a local cloud was ever started in `folder`.
 pub(crate) fn is_ours(folder: &Path) -> bool {
@@ -182,6 +183,22 @@ pub(crate) fn lock_folder(folder: &Path) -> Result<Option<File>, CliError> {
     let open = File::options().create(true).truncate(false).write(true).open(folder.join(MARK));
     let lock = open.map_err(|error| CliError::io(format!("write into `{}`", folder.display()), error))?;
     Ok(lock.try_lock().is_ok().then_some(lock))
+}
+
+/// Makes a folder ours where it is new or empty, without locking or emptying it.
+pub(crate) fn own_folder(folder: &Path) -> Result<(), CliError> {
+    let shown = folder.display();
+    std::fs::create_dir_all(folder).map_err(|error| CliError::io(format!("make `{shown}`"), error))?;
+    let mut entries = folder.read_dir().map_err(|error| CliError::io(format!("read `{shown}`"), error))?;
+    if is_ours(folder) {
+        return Ok(());
+    }
+    if entries.next().is_some() {
+        return Err(CliError::Unexpected(format!(
+            "`{shown}` exists and is not a folder of this command's; choose another with --dir"
+        )));
+    }
+    std::fs::write(folder.join(MARK), MARK_TEXT).map_err(|error| CliError::io(format!("write into `{shown}`"), error))
 }
 
 /// An empty folder of ours, and the lock on it.
@@ -198,8 +215,9 @@ fn fresh_folder(folder: &Path) -> Result<(PathBuf, File), CliError> {
         let what = format!("`{shown}` is in use by another `mannen`; choose another folder with --dir");
         return Err(CliError::Unexpected(what));
     };
-    // The folder itself stays: it may be a link, or the current one.
-    for entry in entries()?.filter_map(Result::ok).filter(|entry| entry.file_name() != MARK) {
+    // The folder itself stays: it may be a link, or the current one. So does the warehouse: its tables are where work begins.
+    let stays = |name: &std::ffi::OsStr| name == MARK || name == local::WAREHOUSE_FOLDER;
+    for entry in entries()?.filter_map(Result::ok).filter(|entry| !stays(&entry.file_name())) {
         let path = entry.path();
         let removed = match entry.file_type() {
             Ok(kind) if kind.is_dir() => std::fs::remove_dir_all(&path),
@@ -207,8 +225,7 @@ fn fresh_folder(folder: &Path) -> Result<(PathBuf, File), CliError> {
         };
         removed.map_err(|error| CliError::io(format!("empty `{shown}`"), error))?;
     }
-    lock.write_all(b"Made by `mannen`; emptied at each start.\n")
-        .map_err(|error| CliError::io(format!("write into `{shown}`"), error))?;
+    lock.write_all(MARK_TEXT).map_err(|error| CliError::io(format!("write into `{shown}`"), error))?;
     let folder = folder.canonicalize().map_err(|error| CliError::io(format!("find `{shown}`"), error))?;
     Ok((folder, lock))
 }
@@ -232,15 +249,17 @@ mod tests {
         let folder = parent.path().join("a");
         let (_, lock) = fresh_folder(&folder).unwrap();
         std::fs::write(folder.join("x"), "").unwrap();
+        std::fs::create_dir(folder.join(local::WAREHOUSE_FOLDER)).unwrap();
         assert!(fresh_folder(&folder).is_err(), "it is in use");
         assert!(folder.join("x").exists());
         drop(lock);
         fresh_folder(&folder).unwrap();
         assert!(!folder.join("x").exists());
+        assert!(folder.join(local::WAREHOUSE_FOLDER).exists(), "the warehouse stays");
         let other = parent.path().join("b");
         std::fs::create_dir(&other).unwrap();
         std::fs::write(other.join("precious"), "").unwrap();
-        assert!(fresh_folder(&other).is_err());
+        assert!(fresh_folder(&other).is_err() && own_folder(&other).is_err());
         assert!(other.join("precious").exists());
     }
 }

@@ -29,6 +29,8 @@ mod stats;
 mod terminal;
 mod training;
 mod up;
+mod warehouse_command;
+mod warehouse_rides;
 
 use std::process::ExitCode;
 
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
             Command::Drift { command } => drift::run(&command, terminal).await,
             Command::Report(options) => report::run(&options, terminal).await,
             Command::Archive { command } => archive_command::run(&command, terminal).await,
+            Command::Warehouse { command } => warehouse_command::run(&command, terminal),
             Command::Stats { .. } => Ok(()),
         }
     });

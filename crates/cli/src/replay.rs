@@ -52,13 +52,22 @@ pub(crate) struct Replayed {
 /// One ride's part of it.
 struct Sent {
     answer: Result<PredictionAnswer, String>,
+    /// What the app knows of the ride's end.
+    events: Vec<OutcomeEvent>,
     /// Number of events accepted.
     outcome: Result<u64, String>,
     latency: Duration,
 }
 
-/// Sends `rides` in order, `concurrency` at a time, each followed by its outcome.
-pub(crate) async fn replay(api: &str, rides: &[Ride], concurrency: usize, step: &Step) -> Result<Replayed, CliError> {
+/// Sends `rides` in order, `concurrency` at a time, each followed by its outcome, which `keep` is given too: the app has records
+/// of its own.
+pub(crate) async fn replay(
+    api: &str,
+    rides: &[Ride],
+    concurrency: usize,
+    step: &Step,
+    keep: &mut dyn FnMut(Vec<OutcomeEvent>),
+) -> Result<Replayed, CliError> {
     let client = Client::builder()
         .timeout(HTTP_TIMEOUT)
         // A proxy of the machine must not stand between this program and its own loopback addresses.
@@ -89,6 +98,7 @@ pub(crate) async fn replay(api: &str, rides: &[Ride], concurrency: usize, step: 
             }
             Err(problem) => note(&mut replayed.problems, problem),
         }
+        keep(sent.events);
         step.advance(1);
     }
     latencies_us.sort_unstable();
@@ -112,7 +122,7 @@ async fn send_ride(client: &Client, api: &str, ride: &Ride) -> Result<Sent, CliE
     let (status, body) = post(client, api, "/v1/predictions", &ride.request()).await?;
     let latency = began.elapsed();
     if status != StatusCode::OK {
-        return Ok(Sent { answer: Err(problem_text(status, &body)), outcome: Ok(0), latency });
+        return Ok(Sent { answer: Err(problem_text(status, &body)), events: Vec::new(), outcome: Ok(0), latency });
     }
     let answer: PredictionAnswer = serde_json::from_slice(&body)
         .map_err(|error| CliError::Unexpected(format!("{api} answered what is no prediction: {error}")))?;
@@ -120,7 +130,7 @@ async fn send_ride(client: &Client, api: &str, ride: &Ride) -> Result<Sent, CliE
         answer.predictions.iter().map(|prediction| (prediction.candidate_id.clone(), prediction.value)).collect();
     let events = ride.outcome(ride.dispatch(&shown)?)?;
     let outcome = send_outcome(client, api, &events).await?;
-    Ok(Sent { answer: Ok(answer), outcome, latency })
+    Ok(Sent { answer: Ok(answer), events, outcome, latency })
 }
 
 async fn send_outcome(client: &Client, api: &str, events: &[OutcomeEvent]) -> Result<Result<u64, String>, CliError> {
@@ -175,8 +185,9 @@ pub(crate) async fn run(options: &ReplayOptions, terminal: Terminal) -> Result<(
     let requests = options.requests.map(|requests| requests as usize);
     let rides = source::replay_only(&options.rides, options.skip, requests, terminal)?;
     let step = terminal.counted_step("Replaying", rides.len() as u64);
+    let mut ignore = |_| {};
     let replayed = tokio::select! {
-        replayed = replay(&options.api, &rides, usize::from(options.concurrency), &step) => replayed?,
+        replayed = replay(&options.api, &rides, usize::from(options.concurrency), &step, &mut ignore) => replayed?,
         _ = tokio::signal::ctrl_c() => return Err(CliError::Interrupted),
     };
     step.done(replayed.summary());

@@ -10,7 +10,7 @@ use crate::{
     model_folder::ModelFolder,
     release, source,
     terminal::{Terminal, strong},
-    training,
+    training, warehouse_rides,
 };
 
 #[derive(Debug, Serialize)]
@@ -48,12 +48,13 @@ async fn serve(
 ) -> Result<(), CliError> {
     let mut release_id = None;
     if !options.empty {
+        warehouse_rides::write_training(running.cloud.warehouse(), &rides.training)?;
         let versions = training::train_and_deploy(running, model, &rides.training, terminal).await?;
         release_id = Some(release::publish_trained(running, model, &versions).await?.to_string());
     }
     let (api, environment) = (running.cloud.api_url(), running.cloud.environment());
     terminal.json(&Running { api: &api, environment: environment.clone(), release_id });
-    terminal.result("\nAny AWS client reaches this cloud with:");
+    terminal.result("\nAny AWS client reaches this cloud, and BigQuery's clients its warehouse, with:");
     for (name, value) in &environment {
         terminal.result(format_args!("  export {name}={value}"));
     }

@@ -281,6 +281,36 @@ fn rest_nested(kind: &Kind, repeated: bool, nested: &Json, timestamps: Timestamp
     }
 }
 
+/// A cell of the REST API as plain JSON.
+pub(crate) fn plain(kind: &Kind, repeated: bool, cell: &Json) -> Json {
+    let value = |cell: &Json| cell.get("v").cloned().unwrap_or(Json::Null);
+    if repeated {
+        let elements = cell.as_array().map(Vec::as_slice).unwrap_or_default();
+        return elements.iter().map(|element| plain(kind, false, &value(element))).collect();
+    }
+    let Some(text) = cell.as_str() else {
+        let Kind::Struct(fields) = kind else { return Json::Null };
+        let members = cell.get("f").and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
+        if cell.is_null() {
+            return Json::Null;
+        }
+        let member = |(field, member): (&Field, &Json)| {
+            (field.name.clone(), plain(&field.kind, field.repeated(), &value(member)))
+        };
+        return Json::Object(fields.iter().zip(members).map(member).collect());
+    };
+    match kind {
+        Kind::Int64 => text.parse::<i64>().map_or(Json::Null, Json::from),
+        Kind::Float64 => {
+            text.parse::<f64>().ok().filter(|float| float.is_finite()).map_or_else(|| text.into(), Json::from)
+        }
+        Kind::Bool => (text == "true").into(),
+        Kind::Timestamp => text.parse().map_or(Json::Null, |us| format!("{}Z", text::datetime_text(us, 'T')).into()),
+        Kind::Json => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
+        _ => text.into(),
+    }
+}
+
 /// Shortest text that reads back as the same double; whole numbers keep `.0`.
 pub(crate) fn float_text(float: f64) -> String {
     if float.is_nan() {

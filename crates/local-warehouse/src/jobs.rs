@@ -95,7 +95,7 @@ fn resource(project: &str, id: &str, configuration: &Json, created_ms: i64) -> J
         "id": format!("{project}:US.{id}"),
         "etag": format!("\"{id}\""),
         "selfLink": format!("/bigquery/v2/projects/{project}/jobs/{id}?location=US"),
-        "user_email": "local@localhost",
+        "user_email": "mannen@localhost",
         "jobReference": { "projectId": project, "jobId": id, "location": "US" },
         "configuration": configuration,
         "statistics": { "creationTime": created_ms.to_string(), "startTime": created_ms.to_string() },

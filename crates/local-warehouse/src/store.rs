@@ -274,7 +274,8 @@ impl Store {
         if find(&transaction, table)?.is_some() {
             return Err(WarehouseError::Duplicate(format!("Table {table}")));
         }
-        let expires_ms = resource.get("expirationTime").and_then(json_integer);
+        let expires_ms =
+            resource.get("expirationTime").and_then(json_integer).or(default_expiration(&transaction, table)?);
         let id = insert_table(&transaction, table, resource, expires_ms)?;
         let segment = new_segment(&transaction, schema)?;
         let version = Version {
@@ -373,7 +374,10 @@ impl Store {
         }
         let (id, old) = match &found {
             Some(entry) => (entry.id, newest_version(&transaction, entry.id, None)?),
-            None => (insert_table(&transaction, table, &json!({}), write.expires_ms)?, None),
+            None => {
+                let expires_ms = write.expires_ms.or(default_expiration(&transaction, table)?);
+                (insert_table(&transaction, table, &json!({}), expires_ms)?, None)
+            }
         };
         if write.disposition == WriteDisposition::Empty && old.as_ref().is_some_and(|old| old.rows > 0) {
             return Err(WarehouseError::Duplicate(format!("Table {table}")));
@@ -464,6 +468,15 @@ fn insert_table(connection: &Connection, table: &TableRef, resource: &Json, expi
         params![table.project, table.dataset, table.table, now_ms(), expires_ms, resource.to_string()],
     )?;
     Ok(connection.last_insert_rowid())
+}
+
+/// When a table that is made now expires, where its dataset says so.
+fn default_expiration(connection: &Connection, table: &TableRef) -> Result<Option<i64>> {
+    let find = "SELECT resource FROM datasets WHERE project = ? AND dataset = ?";
+    let resource: Option<String> =
+        connection.query_row(find, [&table.project, &table.dataset], |row| row.get(0)).optional()?;
+    let resource: Json = serde_json::from_str(&resource.unwrap_or_default()).unwrap_or_default();
+    Ok(resource.get("defaultTableExpirationMs").and_then(json_integer).map(|lifetime| now_ms() + lifetime))
 }
 
 /// A table whose time has come makes room for one of its name.

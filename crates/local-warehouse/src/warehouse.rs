@@ -42,7 +42,7 @@ impl Options {
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self {
             folder: folder.into(),
-            project: "local".to_owned(),
+            project: "mannen".to_owned(),
             session_lifetime: Duration::from_hours(6),
             block_rows: 4096,
             stream_seed: None,
@@ -75,6 +75,19 @@ pub struct QueryResult {
     pub more: bool,
     /// What BigQuery would bill.
     pub bytes: i64,
+}
+
+impl QueryResult {
+    /// The rows as plain JSON: numbers and booleans as such, points in time in RFC 3339, arrays and objects.
+    pub fn objects(&self) -> Vec<Json> {
+        let object = |row: &Vec<Json>| {
+            let cell = |(field, cell): (&crate::types::Field, &Json)| {
+                (field.name.clone(), cells::plain(&field.kind, field.repeated(), cell))
+            };
+            Json::Object(self.schema.0.iter().zip(row).map(cell).collect())
+        };
+        self.rows.iter().map(object).collect()
+    }
 }
 
 impl Warehouse {

@@ -26,6 +26,7 @@ use crate::{
     schedules::{self, Expression},
     sqs::{self, Mapping, Queues},
     template::{ScheduleSpec, Setting, Template},
+    warehouse::{self, RunningWarehouse},
 };
 
 /// A running local cloud. [`LocalCloud::shutdown`] ends it in order; dropping it kills its processes.
@@ -52,6 +53,7 @@ struct Servers {
     event_bridge: Server,
     sagemaker: Server,
     sagemaker_runtime: Server,
+    warehouse: RunningWarehouse,
 }
 
 /// What has happened since the start, and what is going on.
@@ -112,6 +114,7 @@ impl LocalCloud {
         let events_listener = http_server::listen("EventBridge", ports.event_bridge).await?;
         let sagemaker_listener = http_server::listen("SageMaker", ports.sagemaker).await?;
         let runtime_listener = http_server::listen("SageMaker's runtime", ports.sagemaker_runtime).await?;
+        let warehouse_listener = http_server::listen("the warehouse", ports.warehouse).await?;
         let url = |listener: &tokio::net::TcpListener| match listener.local_addr() {
             Ok(address) => format!("http://{address}"),
             Err(_) => String::new(),
@@ -135,6 +138,7 @@ impl LocalCloud {
                 ("SAGEMAKER_RUNTIME", url(&runtime_listener)),
             ],
         );
+        environment.extend(warehouse::environment(&url(&warehouse_listener)));
         environment.extend(options.environment.clone());
 
         let root = std::path::absolute(&options.root).map_err(LocalError::file("find", &options.root))?;
@@ -214,6 +218,7 @@ impl LocalCloud {
             account_id: options.account_id.clone(),
             log: events_log,
         };
+        let warehouse = RunningWarehouse::start(&root, warehouse_listener).await?;
         let s3_faults = Arc::<Faults>::default();
         let servers = Servers {
             api: api_gateway::serve(api_listener, api),
@@ -223,6 +228,7 @@ impl LocalCloud {
             event_bridge: event_bridge::serve(events_listener, Arc::new(bus)),
             sagemaker: sagemaker::serve_control_plane(sagemaker_listener, sagemaker.clone()),
             sagemaker_runtime: sagemaker::serve_runtime(runtime_listener, sagemaker.clone()),
+            warehouse,
         };
         let mut cloud = Self {
             template,
@@ -296,7 +302,17 @@ impl LocalCloud {
         self.servers.sagemaker_runtime.url()
     }
 
-    /// What any AWS client on this laptop needs: region, credentials, endpoints.
+    /// The warehouse: BigQuery's REST API and the Storage Read API, at one address.
+    pub fn warehouse_url(&self) -> String {
+        self.servers.warehouse.server.url()
+    }
+
+    /// The warehouse itself: its tables, its faults.
+    pub fn warehouse(&self) -> &local_warehouse::Warehouse {
+        &self.servers.warehouse.warehouse
+    }
+
+    /// What any client on this laptop needs: region, credentials, endpoints.
     pub fn environment(&self) -> BTreeMap<String, String> {
         self.environment.clone()
     }

@@ -88,6 +88,14 @@ pub enum LocalError {
         /// What is not at rest.
         busy: String,
     },
+    /// The warehouse could not be opened or served.
+    #[error("the warehouse in {folder}: {source}")]
+    Warehouse {
+        /// The folder of its files.
+        folder: PathBuf,
+        /// What is wrong.
+        source: local_warehouse::WarehouseError,
+    },
     /// The HTTP client could not be built.
     #[error("cannot build the HTTP client: {0}")]
     HttpClient(#[from] reqwest::Error),
@@ -107,6 +115,7 @@ impl LocalError {
             Self::Throttled { .. } => "throttled",
             Self::Answer { .. } => "function_answer",
             Self::StillBusy { .. } => "still_busy",
+            Self::Warehouse { .. } => "warehouse",
             Self::HttpClient(_) => "http_client",
         }
     }

@@ -2,8 +2,9 @@
 //!
 //! [`LocalCloud::start`] reads `infra/template.yaml`, the only place where the wiring is written, and offers what it
 //! describes on 127.0.0.1: the HTTP API, S3 with its notifications, SQS with its event source mappings, schedules,
-//! Lambda's Runtime, Extensions and Invoke APIs, EventBridge's default bus, SageMaker's runtime and control plane. Functions and containers are
-//! real processes that speak the real protocols, and none of them can tell that it is on a laptop.
+//! Lambda's Runtime, Extensions and Invoke APIs, EventBridge's default bus, SageMaker's runtime and control
+//! plane, and a warehouse that is asked as BigQuery is (`local_warehouse`). Functions and containers are real processes that
+//! speak the real protocols, and none of them can tell that it is on a laptop.
 //!
 //! Not emulated: permissions, CORS and authorizers, versioning and lifecycle of objects, SNS, FIFO queues, memory
 //! limits. What the template asks for beyond this is listed in [`LocalCloud::warnings`].
@@ -26,6 +27,7 @@ mod schedules;
 mod sqs;
 mod stored_objects;
 pub mod template;
+mod warehouse;
 
 pub use cloud::{FunctionStatistics, LocalCloud, QueueStatistics, Statistics};
 pub use error::LocalError;
@@ -33,3 +35,4 @@ pub use options::{FunctionLauncher, Options, Ports, StaticRoute};
 pub use processes::run_child;
 pub use sagemaker::EndpointFault;
 pub use stored_objects::StoredObjects;
+pub use warehouse::{WAREHOUSE_FOLDER, WAREHOUSE_PROJECT, warehouse_options};

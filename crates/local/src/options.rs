@@ -33,6 +33,8 @@ pub struct Ports {
     pub sagemaker: u16,
     /// SageMaker's InvokeEndpoint.
     pub sagemaker_runtime: u16,
+    /// The warehouse: BigQuery's REST API and the Storage Read API.
+    pub warehouse: u16,
 }
 
 /// Objects that the API's port serves read-only.

@@ -31,13 +31,13 @@ impl Client {
     }
 
     async fn post(&self, path: &str, body: Json) -> (u16, Json) {
-        let request = self.http.post(format!("{}/bigquery/v2/projects/local/{path}", self.url)).json(&body);
+        let request = self.http.post(format!("{}/bigquery/v2/projects/mannen/{path}", self.url)).json(&body);
         let response = request.send().await.unwrap();
         (response.status().as_u16(), response.json().await.unwrap())
     }
 
     async fn get(&self, path: &str) -> (u16, Json) {
-        let response = self.http.get(format!("{}/bigquery/v2/projects/local/{path}", self.url)).send().await.unwrap();
+        let response = self.http.get(format!("{}/bigquery/v2/projects/mannen/{path}", self.url)).send().await.unwrap();
         (response.status().as_u16(), response.json().await.unwrap())
     }
 
@@ -64,10 +64,10 @@ impl Client {
     async fn session(&self, table: &str, streams: i32, options: TableReadOptions) -> Result<ReadSession, Status> {
         let (dataset, table) = table.split_once('.').unwrap();
         let request = CreateReadSessionRequest {
-            parent: "projects/local".to_owned(),
+            parent: "projects/mannen".to_owned(),
             read_session: Some(ReadSession {
                 data_format: DataFormat::Arrow as i32,
-                table: format!("projects/local/datasets/{dataset}/tables/{table}"),
+                table: format!("projects/mannen/datasets/{dataset}/tables/{table}"),
                 read_options: Some(options),
                 ..ReadSession::default()
             }),
@@ -124,7 +124,7 @@ async fn a_jobs_id_is_used_once_also_after_a_restart() {
         assert_eq!((status, begun["jobReference"]["jobId"].as_str()), (200, Some("ds-1")));
         let (status, again) = client.post("jobs", job.clone()).await;
         assert_eq!((status, &again["error"]["errors"][0]["reason"]), (409, &json!("duplicate")));
-        assert_eq!(again["error"]["message"], "Already Exists: Job local:US.ds-1");
+        assert_eq!(again["error"]["message"], "Already Exists: Job mannen:US.ds-1");
         assert_eq!(client.finished("ds-1").await["status"], json!({ "state": "DONE" }));
     }
     let client = Client::new(&folder).await;
@@ -141,8 +141,8 @@ async fn errors_are_bigquerys() {
     let cases = [
         ("SELECT nope FROM d.numbers", 400, "invalidQuery", "Unrecognized name: nope"),
         ("SELECT 1 +", 400, "invalidQuery", "Syntax error"),
-        ("SELECT 1 FROM d.none", 404, "notFound", "Not found: Table local:d.none"),
-        ("SELECT 1 FROM none.none", 404, "notFound", "Not found: Dataset local:none"),
+        ("SELECT 1 FROM d.none", 404, "notFound", "Not found: Table mannen:d.none"),
+        ("SELECT 1 FROM none.none", 404, "notFound", "Not found: Dataset mannen:none"),
         ("SELECT 1 / (n - n) FROM d.numbers", 400, "invalidQuery", "division by zero"),
         ("DELETE FROM d.numbers WHERE TRUE", 400, "invalidQuery", "statements other than SELECT"),
         ("SELECT n + text FROM d.numbers", 400, "invalidQuery", "No matching signature for operator +"),

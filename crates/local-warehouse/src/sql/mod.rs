@@ -7,6 +7,8 @@ mod call;
 mod expression;
 mod from;
 mod query;
+#[cfg(test)]
+mod tests;
 mod typed;
 
 use std::collections::{BTreeMap, BTreeSet};
