@@ -11,6 +11,7 @@ use sqlparser::ast::{
 use super::{
     Translator,
     call::arguments,
+    lexer::unescape,
     typed::{Scope, Typed, from_json, text_literal, unify, value_literal},
     unsupported,
 };
@@ -42,7 +43,7 @@ impl Translator<'_> {
             Expr::Value(value) => self.literal(&value.value),
             Expr::TypedString(typed) => {
                 let kind = kind_of(&typed.data_type)?.kind;
-                let text = string_of(&typed.value.value).unwrap_or_default();
+                let text = string_of(&typed.value.value)?.unwrap_or_default();
                 let stored = scalar_of_text(&kind, &text);
                 let stored = stored.map_err(|_| {
                     WarehouseError::InvalidQuery(format!("Invalid {} literal: \"{text}\"", kind.name()))
@@ -133,7 +134,7 @@ impl Translator<'_> {
     }
 
     fn literal(&mut self, value: &Value) -> Result<Typed> {
-        if let Some(text) = string_of(value) {
+        if let Some(text) = string_of(value)? {
             return Ok(Typed::string(&text));
         }
         match value {
@@ -156,7 +157,7 @@ impl Translator<'_> {
             | Value::DoubleQuotedByteStringLiteral(text)
             | Value::TripleSingleQuotedByteStringLiteral(text)
             | Value::TripleDoubleQuotedByteStringLiteral(text) => {
-                Ok(Typed::new(format!("x'{}'", hex::encode(text)), Kind::Bytes))
+                Ok(Typed::new(format!("x'{}'", hex::encode(unescape(text, true)?)), Kind::Bytes))
             }
             Value::Placeholder(mark) => self.parameter(mark),
             other => Err(unsupported(format_args!("the literal {other}"))),
@@ -476,17 +477,19 @@ impl Translator<'_> {
 pub(super) const WHITE_SPACE: &str = "' ' || char(9, 10, 11, 12, 13)";
 
 /// A literal's text, where it is one of STRING.
-fn string_of(value: &Value) -> Option<String> {
+fn string_of(value: &Value) -> Result<Option<String>> {
     match value {
         Value::SingleQuotedString(text)
         | Value::DoubleQuotedString(text)
         | Value::TripleSingleQuotedString(text)
-        | Value::TripleDoubleQuotedString(text)
-        | Value::SingleQuotedRawStringLiteral(text)
+        | Value::TripleDoubleQuotedString(text) => {
+            String::from_utf8(unescape(text, false)?).map(Some).map_err(WarehouseError::internal)
+        }
+        Value::SingleQuotedRawStringLiteral(text)
         | Value::DoubleQuotedRawStringLiteral(text)
         | Value::TripleSingleQuotedRawStringLiteral(text)
-        | Value::TripleDoubleQuotedRawStringLiteral(text) => Some(text.clone()),
-        _ => None,
+        | Value::TripleDoubleQuotedRawStringLiteral(text) => Ok(Some(text.clone())),
+        _ => Ok(None),
     }
 }
 

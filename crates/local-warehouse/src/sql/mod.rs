@@ -6,6 +6,7 @@
 mod call;
 mod expression;
 mod from;
+mod lexer;
 mod query;
 #[cfg(test)]
 mod tests;
@@ -18,9 +19,8 @@ use serde_json::Value as Json;
 use sqlparser::{
     ast::{SetExpr, Statement},
     dialect::BigQueryDialect,
-    keywords::Keyword,
     parser::Parser,
-    tokenizer::{Token, TokenWithSpan, Tokenizer},
+    tokenizer::Token,
 };
 
 use self::typed::{Column, Scope, Source};
@@ -189,7 +189,7 @@ impl<'a> Translator<'a> {
 
 /// Translates one SELECT.
 pub(crate) fn translate(sql: &str, catalog: &dyn Catalog, setting: &Setting<'_>) -> Result<Translation> {
-    let (tokens, positional) = tokens(sql)?;
+    let (tokens, positional) = lexer::tokens(sql)?;
     let statements = Parser::new(&BigQueryDialect)
         .with_recursion_limit(100)
         .with_tokens_with_locations(tokens)
@@ -234,34 +234,6 @@ pub(crate) fn translate(sql: &str, catalog: &dyn Catalog, setting: &Setting<'_>)
     let arrays = schema.iter().any(Field::repeated);
     let sql = if arrays { format!("SELECT {} FROM ({})", columns.join(", "), relation.sql) } else { relation.sql };
     Ok(Translation { sql, parameters: translator.bound, schema: Schema(schema), reads: translator.reads })
-}
-
-/// The tokens, with `?` numbered in the order in which they stand, and how many there are.
-fn tokens(sql: &str) -> Result<(Vec<TokenWithSpan>, usize)> {
-    let tokens = Tokenizer::new(&BigQueryDialect, sql).tokenize_with_location();
-    let mut tokens = tokens.map_err(|error| WarehouseError::InvalidQuery(format!("Syntax error: {error}")))?;
-    let (mut positional, mut parameter) = (0, false);
-    for token in &mut tokens {
-        match &mut token.token {
-            Token::Placeholder(mark) if mark == "?" => {
-                positional += 1;
-                *mark = format!("?{positional}");
-            }
-            // `x<@name`: to the tokenizer an operator of another dialect and a word.
-            Token::ArrowAt => {
-                token.token = Token::Lt;
-                parameter = true;
-                continue;
-            }
-            Token::Word(word) if parameter => {
-                word.value.insert(0, '@');
-                word.keyword = Keyword::NoKeyword;
-            }
-            _ => {}
-        }
-        parameter = false;
-    }
-    Ok((tokens, positional))
 }
 
 /// Translates a row restriction over the columns `c0`, `c1`, … of a segment.
