@@ -7,6 +7,7 @@
 
 mod arrow_form;
 mod calendar;
+mod catalog;
 mod cells;
 mod control;
 mod error;

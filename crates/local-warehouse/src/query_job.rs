@@ -3,10 +3,11 @@
 use serde_json::{Value as Json, json};
 
 use crate::{
+    catalog::segment_name,
     error::{Result, WarehouseError},
     jobs::Job,
     sql::{self, Parameters, Setting, Translation},
-    store::{CreateDisposition, TableRef, Write, WriteDisposition, json_integer, now_ms, now_us, segment_name},
+    store::{CreateDisposition, TableRef, Write, WriteDisposition, json_integer, now_ms, now_us},
     warehouse::Inner,
 };
 

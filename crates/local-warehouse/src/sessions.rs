@@ -12,9 +12,10 @@ use serde_json::Value as Json;
 
 use crate::{
     arrow_form::{Batch, Messages, arrow_schema},
+    catalog::segment_name,
     error::{Result, WarehouseError},
     sql,
-    store::{TableRef, now_ms, segment_name},
+    store::{TableRef, now_ms},
     types::{Field, Kind, Schema},
     warehouse::Inner,
 };

@@ -10,13 +10,14 @@ use rusqlite::types::Value;
 use serde_json::{Value as Json, json};
 
 use crate::{
+    catalog::segment_name,
     cells::{self, TimestampFormat},
     control::Control,
     error::{Result, WarehouseError},
     faults::Faults,
     jobs::Running,
     sql::{self, Catalog, Parameters, Setting, Translation},
-    store::{Appender, CreateDisposition, Store, TableRef, Version, Write, WriteDisposition, now_us, segment_name},
+    store::{Appender, CreateDisposition, Store, TableRef, Version, Write, WriteDisposition, now_us},
     types::Schema,
 };
 

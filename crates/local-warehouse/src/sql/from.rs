@@ -11,8 +11,9 @@ use super::{
     unsupported,
 };
 use crate::{
+    catalog::segment_name,
     error::{Result, WarehouseError},
-    store::{TableRef, segment_name},
+    store::TableRef,
     types::{Kind, Type},
 };
 

@@ -3,13 +3,16 @@
 //! Every expression gets a type, so that results have BigQuery's schema and not what SQLite happens to hold. What is not
 //! known here is refused with `invalidQuery`; nothing is passed through unread.
 
+mod aggregate;
 mod call;
 mod expression;
 mod from;
 mod lexer;
+mod operators;
 mod query;
 #[cfg(test)]
 mod tests;
+mod times;
 mod typed;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -9,8 +9,8 @@ use sqlparser::ast::{
 
 use super::{
     Translator,
-    call::direction,
-    expression::no_signature,
+    aggregate::direction,
+    operators::no_signature,
     typed::{Column, Scope, Source, Typed, quoted, unify},
     unsupported,
 };
