@@ -6,7 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use domain::Hour;
+use domain::{Hour, lake};
+use evaluation::report::{Language, PageOptions, ReportData, render_html};
 use evaluator::{EvaluationSummary, EvaluatorEvent};
 use rides::Ride;
 use serde::Serialize;
@@ -166,11 +167,19 @@ async fn copy_report(
 ) -> Result<PathBuf, CliError> {
     use cloud::object_store::GetObject;
 
-    let page = running.lake.get_object(&evaluation.report, None).await?.found();
-    let page = page.ok_or_else(|| CliError::Unexpected(format!("`{}` is missing", evaluation.report)))?;
+    let key = lake::report_json(&evaluation.model);
+    let figures = running.lake.get_object(&key, None).await?.found();
+    let figures = figures.and_then(|object| serde_json::from_slice::<ReportData>(&object.bytes).ok());
+    let figures = figures.ok_or_else(|| CliError::Unexpected(format!("`{key}` is missing or unreadable")))?;
+    let names = [(Language::English, "report.html"), (Language::Japanese, "report.ja.html")];
+    for (language, name) in names {
+        let others: Vec<_> = names.into_iter().filter(|(other, _)| *other != language).collect();
+        let page = render_html(&figures, &PageOptions { language, others: &others, lake_root: None });
+        let path = folder.join(name);
+        std::fs::write(&path, page).map_err(|error| CliError::io(format!("write `{}`", path.display()), error))?;
+    }
     let path = folder.join("report.html");
-    let written = std::fs::write(&path, &page.bytes).and_then(|()| path.canonicalize());
-    written.map_err(|error| CliError::io(format!("write `{}`", path.display()), error))
+    path.canonicalize().map_err(|error| CliError::io(format!("find `{}`", path.display()), error))
 }
 
 fn tell(result: &DemoResult, terminal: Terminal, options: &DemoOptions, api: &str, rides: &[Ride]) {

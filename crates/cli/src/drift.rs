@@ -9,6 +9,7 @@ use domain::{ModelName, Release, lake};
 use evaluation::{
     drift::{DriftReport, LABEL, TrainingBaseline},
     model_monitor::{self, Constraints, Statistics},
+    report::Language,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
@@ -104,11 +105,11 @@ async fn status(options: &EvaluationOptions, terminal: Terminal) -> Result<(), C
     let wants = report.wants_training();
     terminal.json(&json!({ "features": report.drift, "models": report.models, "wants_training": wants }));
     match &report.drift {
-        Some(drift) => terminal.result(drift.headline()),
+        Some(drift) => terminal.result(drift.headline(Language::English)),
         None => terminal.result(why_no_drift(&found)),
     }
     for model in &report.models {
-        terminal.result(model.headline());
+        terminal.result(model.headline(Language::English));
     }
     let columns = report.drift.iter().map(|drift| drift.drifted().len()).sum::<usize>();
     let models = report.models.iter().filter(|m| m.concept_drift() || !m.prediction.reasons.is_empty()).count();

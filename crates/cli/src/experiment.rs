@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use domain::{Arm, Randomisation, Release};
-use evaluation::experiment::{AnalysisMethod, AnalysisOptions, Baseline, ExperimentCard, ExperimentFacts, Metric};
+use evaluation::{
+    experiment::{AnalysisMethod, AnalysisOptions, Baseline, ExperimentCard, ExperimentFacts, Metric},
+    report::Language,
+};
 use experiments::statistics::{DEFAULT_TUNING, Look, Plan, Sides, duration_days};
 use serde_json::json;
 
@@ -183,8 +186,8 @@ async fn plan(options: &PlanOptions, terminal: Terminal) -> Result<(), CliError>
         grouped(units),
         days,
         grouped(units_per_day as u64),
-        metric.title(),
-        metric.value(baseline.mean),
+        metric.title(Language::English),
+        metric.value(baseline.mean, Language::English),
         baseline.variance,
         100.0 * options.effect,
         options.power,
@@ -233,7 +236,7 @@ async fn status(options: &StatusOptions, terminal: Terminal) -> Result<(), CliEr
             ExperimentCard::new(&facts, &found.hours, analysis)
         })
         .collect();
-    let texts: Vec<String> = cards.iter().map(ExperimentCard::to_text).collect();
+    let texts: Vec<String> = cards.iter().map(|card| card.to_text(Language::English)).collect();
     terminal.result(texts.join("\n").trim_end());
     terminal.json(&json!({ "experiments": cards }));
     Ok(())
@@ -266,7 +269,13 @@ fn ended(release: &Release, arm: &str) -> Result<Release, CliError> {
         let (id, names) = (&experiment.id, names.join(", "));
         return Err(CliError::Unexpected(format!("experiment `{id}` has no arm `{arm}`; it has {names}")));
     };
-    let next = Release { created_at: now(), arms: vec![chosen.clone()], experiment: None, ..release.clone() };
+    let next = Release {
+        created_at: now(),
+        arms: vec![chosen.clone()],
+        experiment: None,
+        auto_rollback: false,
+        ..release.clone()
+    };
     next.validate()?;
     Ok(next)
 }

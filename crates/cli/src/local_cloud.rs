@@ -62,8 +62,12 @@ impl RunningCloud {
         setup.parameters.insert("PersonalDataKey".to_owned(), key);
         // A batch whose function died comes back at once: nobody waits six minutes at a laptop.
         setup.queue_retry_delay = Some(Duration::from_secs(1));
-        setup.static_routes =
-            vec![StaticRoute { path_prefix: "/report".to_owned(), bucket: None, key_prefix: "reports/".to_owned() }];
+        // The report, and what it links to.
+        let places = [("/report", "reports/"), ("/reports", "reports/"), ("/releases", "releases/")];
+        let places = places.into_iter().chain([("/baselines", "baselines/")]);
+        setup.static_routes = places
+            .map(|(path, key)| StaticRoute { path_prefix: path.to_owned(), bucket: None, key_prefix: key.to_owned() })
+            .collect();
         let cloud = LocalCloud::start(setup).await?;
         let bucket = cloud.bucket_names().into_iter().next();
         let bucket = bucket.ok_or_else(|| CliError::Unexpected("the template has no bucket".to_owned()))?;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Args;
-use evaluation::report::{render_html, render_markdown, render_text};
+use evaluation::report::{Language, PageOptions, render_html, render_markdown, render_text};
 
 use crate::{
     error::CliError,
@@ -27,6 +27,9 @@ pub(crate) struct ReportOptions {
     /// Print Markdown instead of a summary
     #[arg(long)]
     markdown: bool,
+    /// Language of the page, the summary and the Markdown: en, ja
+    #[arg(long, value_name = "LANG", default_value_t = Language::English)]
+    lang: Language,
 }
 
 pub(crate) async fn run(options: &ReportOptions, terminal: Terminal) -> Result<(), CliError> {
@@ -35,14 +38,14 @@ pub(crate) async fn run(options: &ReportOptions, terminal: Terminal) -> Result<(
     let data = evaluator::report_of(&options.evaluations.model, now(), release, &found.baselines, &found.hours)?;
     let default = options.open.then(|| PathBuf::from("report.html"));
     if let Some(path) = options.out.clone().or(default) {
-        std::fs::write(&path, render_html(&data))
+        std::fs::write(&path, render_html(&data, &PageOptions { language: options.lang, ..PageOptions::default() }))
             .map_err(|error| CliError::io(format!("write {}", path.display()), error))?;
         terminal.note(format_args!("The page is {}", path.display()));
         if options.open {
             open(&path)?;
         }
     }
-    let text = if options.markdown { render_markdown(&data) } else { render_text(&data) };
+    let text = if options.markdown { render_markdown(&data, options.lang) } else { render_text(&data, options.lang) };
     terminal.result(text.trim_end());
     terminal.json(&data);
     Ok(())

@@ -32,7 +32,7 @@
 //! baselines/<model>/models/<model version>.json                            its answers and errors on held-out rows
 //! models/<model>/<training job>/output/model.tar.gz                        as SageMaker writes it
 //! evaluations/<model>/dt=…/hour=….json                                     mergeable, one per hour
-//! reports/<model>/index.html  reports/<model>/report.json
+//! reports/<model>/index.html  reports/<model>/index.ja.html  reports/<model>/report.json
 //! reports/<model>/retraining/<release id>-<reason>.json                    that training was asked for
 //! ```
 //!
@@ -520,6 +520,14 @@ pub fn hour_of_evaluation(key: &str) -> Option<Hour> {
 pub fn report_page(model: &ModelName) -> String {
     format!("reports/{model}/index.html")
 }
+
+/// The report's page in another language than English, by its code.
+pub fn report_page_in(model: &ModelName, language: &str) -> String {
+    format!("reports/{model}/index.{language}.html")
+}
+
+/// The way from a report's folder to the lake's root.
+pub const REPORT_TO_ROOT: &str = "../../";
 
 /// Marks that a model's training was asked for, once per release and reason.
 pub fn retraining_mark(model: &ModelName, release: &ReleaseId, reason: &str) -> String {

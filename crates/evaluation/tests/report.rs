@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use domain::{Hour, OutcomeEvent, PredictionId, Tier};
 use evaluation::{
     PredictionRow, evaluate_hour,
-    report::{NoFigures, ReportData, ReportFacts, render_html, render_text},
+    report::{Language, NoFigures, PageOptions, ReportData, ReportFacts, render_html, render_markdown, render_text},
 };
 
 /// Tags that are opened and closed in order, and the ids on the way. Panics where they are not.
@@ -34,6 +34,10 @@ fn check_markup(html: &str) -> BTreeSet<String> {
     }
     assert_eq!(open, Vec::<&str>::new());
     ids
+}
+
+fn html_of(data: &ReportData) -> String {
+    render_html(data, &PageOptions::default())
 }
 
 fn assert_self_contained_and_accessible(html: &str) {
@@ -65,10 +69,35 @@ fn assert_self_contained_and_accessible(html: &str) {
 #[test]
 fn the_page_stands_alone_and_says_what_the_data_says() {
     let data = support::city(72, 20.0);
-    let html = render_html(&data);
+    let html = html_of(&data);
     assert_self_contained_and_accessible(&html);
-    assert_eq!(html, render_html(&data));
-    assert_eq!(html.matches("<svg class=\"chart").count(), 8);
+    assert_eq!(html, html_of(&data));
+    for id in [
+        "over-time",
+        "errors",
+        "close-enough",
+        "calibration",
+        "coverage",
+        "segments",
+        "experiment-0",
+        "arms",
+        "figures",
+    ]
+    .into_iter()
+    .chain(["models", "drift", "maturity", "counts"])
+    {
+        assert!(html.contains(&format!("id=\"{id}\"")), "{id}");
+    }
+    // What was put into the city is found in it.
+    assert!(
+        data.segments_to_look_at.iter().any(|segment| segment.value == "airport"),
+        "{:?}",
+        data.segments_to_look_at
+    );
+    let drifted = data.drift.as_ref().unwrap().drifted();
+    assert!(drifted.contains(&"rain_mm") && drifted.contains(&"wind_m_s") && !drifted.contains(&"zone"), "{drifted:?}");
+    assert!(html.contains("features drift: rain_mm") && html.contains("airport"), "{html}");
+    assert!(html.contains("promised interval") && html.contains("held-out rows: train again"));
     assert!(html.contains("id=\"experiment-0\"") && html.contains("confidence sequences"));
     assert!(html.contains("by arm") && html.contains("deeper-trees") && html.contains("95 % interval"));
     // The night without an archive is a gap, not a line through it.
@@ -85,6 +114,36 @@ fn the_page_stands_alone_and_says_what_the_data_says() {
 }
 
 #[test]
+fn each_language_has_the_page_whole_and_leads_to_the_other() {
+    let data = support::city(72, 20.0);
+    let page = |language, others| render_html(&data, &PageOptions { language, others, lake_root: Some("../../") });
+    let en = page(Language::English, &[(Language::Japanese, "index.ja.html")]);
+    let ja = page(Language::Japanese, &[(Language::English, "index.html")]);
+    check_markup(&en);
+    check_markup(&ja);
+    assert!(en.contains(r#"href="index.ja.html" lang="ja""#) && ja.contains(r#"href="index.html" lang="en""#));
+    assert!(ja.contains(r#"<html lang="ja">"#) && ja.contains("モデルの平均絶対誤差は"));
+    assert!(en.contains(&format!("href=\"../../{}\"", domain::lake::report_json(&data.facts.model))));
+    // The same drawings and tables.
+    for part in ["<svg ", "<table", "<tr>", "<section", "<li"] {
+        assert_eq!(en.matches(part).count(), ja.matches(part).count(), "{part}");
+    }
+    // Names alone are left in English.
+    let text: String =
+        ja.split("</style>").nth(1).unwrap().split('<').map(|tag| tag.split('>').nth(1).unwrap_or("")).collect();
+    for word in [" the ", "rides", "labels", "naive", "predictions", "landed", "interval", " than "] {
+        assert!(
+            !text.contains(word),
+            "{word}: {}",
+            text.split(word).next().unwrap().chars().rev().take(60).collect::<String>()
+        );
+    }
+    let markdown = render_markdown(&data, Language::Japanese);
+    assert!(markdown.contains("## 実験 deeper-trees") && markdown.contains("特徴量にドリフトがあります"), "{markdown}");
+    assert!(render_text(&data, Language::Japanese).contains("ラベル到着率"));
+}
+
+#[test]
 fn the_json_comes_back() {
     let data = support::city(30, 10.0);
     assert_eq!(serde_json::from_slice::<ReportData>(&data.to_json()).unwrap(), data);
@@ -93,7 +152,7 @@ fn the_json_comes_back() {
 #[test]
 fn the_terminal_gets_the_same_figures() {
     let data = support::city(30, 10.0);
-    let text = render_text(&data);
+    let text = render_text(&data, Language::English);
     assert!(text.contains(&data.headline) && text.contains("arm deeper-trees") && text.contains("tier fallback"));
     assert!(text.contains(&format!("{} predictions", data.all.counts.predictions)), "{text}");
     let widths: BTreeSet<usize> =
@@ -107,12 +166,12 @@ fn long_windows_have_more_hours_to_a_point() {
     assert!(data.over_time.len() <= 200 && data.over_time.iter().all(|point| point.hours == 3));
     let predictions: u64 = data.over_time.iter().map(|point| point.summary.counts.predictions).sum();
     assert_eq!(predictions, data.all.counts.predictions);
-    assert_self_contained_and_accessible(&render_html(&data));
+    assert_self_contained_and_accessible(&html_of(&data));
 }
 
 #[test]
 fn one_hour_is_a_report_too() {
-    let html = render_html(&support::city(1, 300.0));
+    let html = html_of(&support::city(1, 300.0));
     assert_self_contained_and_accessible(&html);
     assert!(!html.contains("Error over time") && html.contains("How far off"));
 }
@@ -126,10 +185,10 @@ fn facts() -> ReportFacts {
 fn without_data_it_says_why() {
     let data = ReportData::new(facts(), &[]).unwrap();
     assert_eq!(data.no_figures, Some(NoFigures::NoPredictions));
-    let html = render_html(&data);
+    let html = html_of(&data);
     assert_self_contained_and_accessible(&html);
     assert!(html.contains("there are no predictions in this window") && !html.contains("NaN"));
-    assert!(render_text(&data).contains("there are no predictions"));
+    assert!(render_text(&data, Language::English).contains("there are no predictions"));
     assert_eq!(serde_json::from_slice::<ReportData>(&data.to_json()).unwrap(), data);
 
     let hour: Hour = "2026-11-20T07".parse().unwrap();
@@ -137,7 +196,7 @@ fn without_data_it_says_why() {
     let evaluations = [hour, hour.plus(1)].map(|hour| evaluate_hour(hour, &facts().model, [row], &[]));
     let data = ReportData::new(facts(), &evaluations).unwrap();
     assert_eq!(data.no_figures, Some(NoFigures::NoOutcomesYet));
-    let html = render_html(&data);
+    let html = html_of(&data);
     assert_self_contained_and_accessible(&html);
     assert!(html.contains("no outcome so far") && html.contains("labels landed"));
 }
@@ -173,11 +232,11 @@ fn names_are_text_whatever_they_hold() {
         metrics: std::collections::BTreeMap::new(),
     };
     let data = ReportData::new(facts(), &[evaluate_hour(hour, &facts().model, [row], &[outcome])]).unwrap();
-    let html = render_html(&data);
+    let html = html_of(&data);
     check_markup(&html);
     assert!(!html.contains("<script") && !html.contains("<img") && !html.contains('\u{1b}'));
     assert!(html.contains("&lt;script&gt;"));
-    assert!(!render_text(&data).contains('\u{1b}'));
+    assert!(!render_text(&data, Language::English).contains('\u{1b}'));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use domain::{
 use evaluation::{
     Arrival, HourEvaluation, Summary,
     drift::{FeatureCounts, ModelBaseline, TrainingBaseline},
-    report::{ReleaseFacts, ReportData, ReportFacts, render_html},
+    report::{Language, PageOptions, ReleaseFacts, ReportData, ReportFacts, render_html},
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
@@ -143,7 +143,10 @@ where
     let report = report_of(&model, now, release.as_ref(), &baselines, &evaluations)?;
     let page = lake::report_page(&model);
     lake.put_object(&lake::report_json(&model), report.to_json().into(), PutCondition::Always).await?;
-    lake.put_object(&page, render_html(&report).into(), PutCondition::Always).await?;
+    for language in Language::ALL {
+        let key = page_of(&model, language);
+        lake.put_object(&key, html(&report, language).into(), PutCondition::Always).await?;
+    }
     let summary = EvaluationSummary {
         from,
         until,
@@ -165,6 +168,24 @@ where
         "evaluated"
     );
     Ok((summary, report))
+}
+
+fn page_of(model: &ModelName, language: Language) -> String {
+    match language {
+        Language::English => lake::report_page(model),
+        Language::Japanese => lake::report_page_in(model, language.code()),
+    }
+}
+
+/// The page, with links to the others beside it and to the lake's objects.
+fn html(report: &ReportData, language: Language) -> String {
+    let pages = Language::ALL.map(|other| (other, page_of(&report.facts.model, other)));
+    let others: Vec<(Language, &str)> = pages
+        .iter()
+        .filter(|(other, _)| *other != language)
+        .map(|(other, key)| (*other, key.rsplit('/').next().unwrap_or_default()))
+        .collect();
+    render_html(report, &PageOptions { language, others: &others, lake_root: Some(lake::REPORT_TO_ROOT) })
 }
 
 /// The report of some hours' evaluations, as `evaluate` writes it.

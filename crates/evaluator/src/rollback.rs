@@ -20,6 +20,7 @@ use domain::{
 use evaluation::{
     ExperimentRow, HourEvaluation, PredictionRow, evaluate_hour,
     experiment::{AnalysisOptions, Comparison, Direction, ExperimentCard, ExperimentFacts, Role, Verdict},
+    report::Language,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
@@ -30,6 +31,8 @@ use crate::{EvaluatorError, act::RolledBack, read_evaluations};
 
 /// Who goes back, as the releases' history has it.
 pub const AUTHOR: &str = "evaluator";
+/// The history is read by programs and people of all tongues.
+const ENGLISH: Language = Language::English;
 /// Hours read at the same time.
 const CONCURRENCY: usize = 4;
 
@@ -171,7 +174,8 @@ fn breach(facts: &ExperimentFacts, evaluations: &[HourEvaluation]) -> Option<Str
     let comparison = card.comparisons.iter().find(is_breached)?;
     let worse = comparison.metrics.iter().filter(|result| result.role == Role::Guardrail);
     let worse = worse.filter(|result| result.effect.is_some_and(|effect| effect.direction == Direction::Worse));
-    let told: Vec<String> = worse.map(|result| format!("{}: {}", result.metric.title(), result.words())).collect();
+    let told: Vec<String> =
+        worse.map(|result| format!("{}: {}", result.metric.title(ENGLISH), result.words(ENGLISH))).collect();
     Some(format!(
         "guardrail breached in experiment {}: {} is worse than {} ({})",
         card.id,

@@ -15,7 +15,7 @@ use domain::{
 };
 use evaluation::{
     drift::{DriftReason, LABEL, ModelBaseline, TrainingBaseline},
-    report::ReportData,
+    report::{Language, ReportData},
 };
 use evaluator::{Config, EvaluatorEvent, evaluate};
 use features::{FeatureTable, InputTable, Plan, Scratch};
@@ -146,7 +146,7 @@ async fn report(
     assert_eq!(summary.figures.counts.joined, served.len() as u64);
     let json = store.get_object(&lake::report_json(&model()), None).await.unwrap().found().unwrap();
     let report = serde_json::from_slice::<ReportData>(&json.bytes).unwrap();
-    println!("{}", report.drift.as_ref().unwrap().headline());
+    println!("{}", report.drift.as_ref().unwrap().headline(Language::English));
     report
 }
 

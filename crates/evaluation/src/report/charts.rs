@@ -2,11 +2,12 @@
 //! are told apart without colour.
 
 use super::{
-    data::{ErrorBin, ErrorBins, Group, TimePoint, hour_number},
+    data::{Group, TimePoint, hour_number},
+    error_bins::{ErrorBin, ErrorBins},
+    language::{Language, count, counted, number, plural, say, signed},
     svg::{Anchor, SECONDS, Svg, tick_step},
-    words::{counted, day, hour, number, percent, percent_landed, seconds, signed},
 };
-use crate::{Figures, WITHIN_S};
+use crate::{Figures, Summary, WITHIN_S};
 
 /// Below this label maturity a point is drawn paler: it will still move.
 pub(super) const MATURE: f64 = 0.8;
@@ -15,7 +16,8 @@ pub(super) const MATURE: f64 = 0.8;
 const MOST_BARS: usize = 12;
 
 /// Mean absolute error over time, and the label maturity below it. `wide` has room for labels at the lines' ends.
-pub(super) fn over_time(points: &[TimePoint], wide: bool) -> Option<String> {
+pub(super) fn over_time(points: &[TimePoint], wide: bool, language: Language) -> Option<String> {
+    let w = language.words();
     // One point makes no course.
     let [first, .., last] = points else { return None };
     let (width, height) = if wide { (920.0, 330.0) } else { (370.0, 330.0) };
@@ -37,16 +39,16 @@ pub(super) fn over_time(points: &[TimePoint], wide: bool) -> Option<String> {
 
     let id = if wide { "time-wide" } else { "time-narrow" };
     let class = if wide { "chart wide" } else { "chart narrow" };
-    let mut svg = Svg::new(id, class, (width, height), "Mean absolute error over time", &describe_time(points));
+    let mut svg = Svg::new(id, class, (width, height), w.over_time_chart, &describe_time(points, language));
     let mut tick = 0.0;
     while tick <= most {
         svg.line(if tick == 0.0 { "axis" } else { "grid" }, (left, y(tick)), (right, y(tick)));
         // The unit once, at the top.
-        let unit = if tick + step > most { " s" } else { "" };
+        let unit = if tick + step > most { w.seconds_unit } else { "" };
         svg.text("tick", Anchor::End, (left - 8.0, y(tick) + 4.0), &format!("{tick:.0}{unit}"));
         tick += step;
     }
-    time_axis(&mut svg, first.from, span, &x, (strip_bottom, if wide { 62.0 } else { 54.0 }));
+    time_axis(&mut svg, first.from, span, &x, (strip_bottom, if wide { 62.0 } else { 54.0 }), language);
 
     for (from, to) in points.iter().zip(points.iter().skip(1)) {
         let adjacent = hour_number(from.from) + from.hours == hour_number(to.from);
@@ -69,8 +71,8 @@ pub(super) fn over_time(points: &[TimePoint], wide: bool) -> Option<String> {
         }
     }
 
-    svg.text("tick", Anchor::Start, (left + 4.0, strip_top - 5.0), "labels landed");
-    svg.text("tick", Anchor::End, (left - 8.0, strip_top + 5.0), "100 %");
+    svg.text("tick", Anchor::Start, (left + 4.0, strip_top - 5.0), w.labels_landed);
+    svg.text("tick", Anchor::End, (left - 8.0, strip_top + 5.0), &language.percent(1.0));
     svg.text("tick", Anchor::End, (left - 8.0, strip_bottom + 4.0), "0");
     svg.line("grid", (left, strip_top), (right, strip_top));
     svg.line("axis", (left, strip_bottom), (right, strip_bottom));
@@ -82,7 +84,7 @@ pub(super) fn over_time(points: &[TimePoint], wide: bool) -> Option<String> {
             let class = if maturity < MATURE { "landed pale" } else { "landed" };
             svg.rect(class, (x(begin(point)) + gap / 2.0, strip_bottom - bar), (slot(point) - gap, bar), "");
         }
-        svg.rect("hover", (x(begin(point)), top), (slot(point), strip_bottom - top), &point_tip(point));
+        svg.rect("hover", (x(begin(point)), top), (slot(point), strip_bottom - top), &point_tip(point, language));
     }
     Some(svg.finish())
 }
@@ -92,45 +94,55 @@ fn band(point: &TimePoint) -> Option<[f64; 2]> {
 }
 
 /// What the chart shows, in a sentence.
-pub(super) fn describe_time(points: &[TimePoint]) -> String {
+pub(super) fn describe_time(points: &[TimePoint], language: Language) -> String {
+    let w = language.words();
     let with_figures: Vec<_> = points.iter().filter_map(|point| point.summary.improvement).collect();
     let better = with_figures.iter().filter(|improvement| improvement.share > 0.0).count();
-    let (one, many) = match points.first().map_or(1, |point| point.hours) {
-        1 => ("hour".to_owned(), "hours".to_owned()),
-        hours => (format!("stretch of {hours} hours"), format!("stretches of {hours} hours")),
+    let of = |n: usize| {
+        let n = n as u64;
+        let what = match points.first().map_or(1, |point| point.hours) {
+            1 => plural(n, w.hour_one).to_owned(),
+            hours => say!(plural(n, w.stretch), n = hours.to_string()),
+        };
+        say!(w.of_many, n = count(n), what = what)
     };
-    let of = |n: usize| counted(n as u64, &one, &many);
     let pale = points.iter().filter(|point| point.summary.label_maturity.is_some_and(|share| share < MATURE)).count();
     let pale = match pale {
         0 => String::new(),
-        pale => format!(" In {pale} of {} fewer than 80 % of labels have landed.", of(points.len())),
+        pale => say!(w.over_time_pale, n = pale.to_string(), all = of(points.len())),
     };
-    format!(
-        "The model was closer than the naive estimate in {better} of {} with arrivals.{pale}",
-        of(with_figures.len())
-    )
+    say!(w.over_time_text, better = better.to_string(), all = of(with_figures.len())) + &pale
 }
 
-fn point_tip(point: &TimePoint) -> String {
+fn point_tip(point: &TimePoint, language: Language) -> String {
+    let w = language.words();
     let counts = &point.summary.counts;
     let until = point.from.plus(point.hours);
     let figures = match (&point.summary.answer, &point.summary.fallback) {
         (Some(answer), Some(fallback)) => {
-            let interval = answer.mae_interval_s.map_or_else(String::new, |[low, high]| {
-                format!(" (95 % interval {} to {})", number(low), number(high))
-            });
-            format!("model {}{interval}\nnaive {}", seconds(answer.mae_s), seconds(fallback.mae_s))
+            let naive = say!(w.tip_naive, value = language.seconds(fallback.mae_s));
+            format!("{}\n{naive}", model_tip(answer, language))
         }
-        _ => "no arrivals".to_owned(),
+        _ => w.tip_no_arrivals.to_owned(),
     };
-    format!(
-        "{} – {:02}:00 UTC\n{figures}\n{} of {}, {} of labels landed",
-        hour(point.from),
-        until.hour_of_day(),
-        counted(counts.joined, "ride", "rides"),
-        counted(counts.predictions, "prediction", "predictions"),
-        point.summary.label_maturity.map_or_else(|| "none".to_owned(), percent_landed),
-    )
+    let landed = point.summary.label_maturity.map_or_else(|| w.none.to_owned(), |share| language.percent_landed(share));
+    let landed = say!(
+        w.tip_landed,
+        rides = counted(counts.joined, w.rides),
+        predictions = counted(counts.predictions, w.predictions),
+        landed = landed,
+    );
+    format!("{} – {:02}:00 UTC\n{figures}\n{landed}", language.hour(point.from), until.hour_of_day())
+}
+
+fn model_tip(answer: &Figures, language: Language) -> String {
+    let (w, value) = (language.words(), language.seconds(answer.mae_s));
+    match answer.mae_interval_s {
+        Some([low, high]) => {
+            say!(w.tip_model_interval, value = value, interval = language.range(&number(low), &number(high)))
+        }
+        None => say!(w.tip_model, value = value),
+    }
 }
 
 /// One figure of a point.
@@ -159,7 +171,14 @@ fn runs<'a>(points: &'a [TimePoint], value: Value<'_>) -> Vec<Run<'a>> {
     runs
 }
 
-fn time_axis(svg: &mut Svg, first: domain::Hour, span: f64, x: &dyn Fn(f64) -> f64, (baseline, room): (f64, f64)) {
+fn time_axis(
+    svg: &mut Svg,
+    first: domain::Hour,
+    span: f64,
+    x: &dyn Fn(f64) -> f64,
+    (baseline, room): (f64, f64),
+    language: Language,
+) {
     const HOURS: [f64; 10] = [1.0, 2.0, 3.0, 6.0, 12.0, 24.0, 48.0, 72.0, 168.0, 336.0];
     let most = ((x(span) - x(0.0)) / room).floor().max(1.0);
     let step = tick_step(span, most, &HOURS) as i64;
@@ -169,7 +188,8 @@ fn time_axis(svg: &mut Svg, first: domain::Hour, span: f64, x: &dyn Fn(f64) -> f
         if at >= origin {
             let (place, tick) = (x((at - origin) as f64), first.plus(at - origin));
             let midnight = tick.hour_of_day() == 0;
-            let text = if midnight || step >= 24 { day(tick) } else { format!("{:02}:00", tick.hour_of_day()) };
+            let text =
+                if midnight || step >= 24 { language.day(tick) } else { format!("{:02}:00", tick.hour_of_day()) };
             svg.line("axis", (place, baseline), (place, baseline + 4.0));
             // A text centred under the last tick would be cut off.
             let anchor = if place > x(span) - room / 3.0 { Anchor::End } else { Anchor::Middle };
@@ -180,10 +200,11 @@ fn time_axis(svg: &mut Svg, first: domain::Hour, span: f64, x: &dyn Fn(f64) -> f
 }
 
 /// The distribution of the signed error.
-pub(super) fn error_histogram(bins: &ErrorBins, description: &str) -> String {
+pub(super) fn error_histogram(bins: &ErrorBins, description: &str, language: Language) -> String {
+    let w = language.words();
     let (width, height) = (450.0, 300.0);
     let (left, right, top, bottom) = (40.0, 440.0, 22.0, 234.0);
-    let mut svg = Svg::new("errors", "chart", (width, height), "Distribution of the error", description);
+    let mut svg = Svg::new("errors", "chart", (width, height), w.errors_chart, description);
     let slot = (right - left) / bins.bins.len() as f64;
     let reach = bins.bins.iter().map(|bin| bin.answer.max(bin.fallback)).fold(0.0, f64::max);
     let step = tick_step(reach, 5.0, &[0.01, 0.02, 0.05, 0.1, 0.2, 0.25]);
@@ -196,12 +217,12 @@ pub(super) fn error_histogram(bins: &ErrorBins, description: &str) -> String {
     let near = 120f64.min(edge);
     svg.rect("near", (x(-near), top), (x(near) - x(-near), bottom - top), "");
     if near == 120.0 {
-        svg.text("tick", Anchor::Middle, (centre, top - 7.0), "within 2 min");
+        svg.text("tick", Anchor::Middle, (centre, top - 7.0), w.errors_within);
     }
     let mut tick = 0.0;
     while tick <= most * 1.001 {
         svg.line(if tick == 0.0 { "axis" } else { "grid" }, (left, y(tick)), (right, y(tick)));
-        svg.text("tick", Anchor::End, (left - 7.0, y(tick) + 4.0), &percent(tick));
+        svg.text("tick", Anchor::End, (left - 7.0, y(tick) + 4.0), &language.percent(tick));
         tick += step;
     }
     let place = |index: usize| left + index as f64 * slot;
@@ -219,10 +240,10 @@ pub(super) fn error_histogram(bins: &ErrorBins, description: &str) -> String {
     svg.path("line naive outline", &outline);
     svg.line("zero", (centre, top), (centre, bottom));
     for (index, bin) in bins.bins.iter().enumerate() {
-        svg.rect("hover", (place(index), top), (slot, bottom - top), &bin_tip(bin));
+        svg.rect("hover", (place(index), top), (slot, bottom - top), &bin_tip(bin, language));
     }
 
-    let (unit_s, unit) = if edge >= 180.0 { (60.0, "minutes") } else { (1.0, "seconds") };
+    let (unit_s, unit) = if edge >= 180.0 { (60.0, w.errors_axis_minutes) } else { (1.0, w.errors_axis_seconds) };
     let step = tick_step(edge, 3.0, &SECONDS);
     let mut tick = -(edge / step).floor() * step;
     while tick <= edge {
@@ -230,59 +251,85 @@ pub(super) fn error_histogram(bins: &ErrorBins, description: &str) -> String {
         svg.text("tick", Anchor::Middle, (x(tick), bottom + 18.0), &signed(tick, unit_s));
         tick += step;
     }
-    svg.text("tick strong", Anchor::Start, (left, bottom + 40.0), "← came later than told");
-    svg.text("tick strong", Anchor::End, (right, bottom + 40.0), "came earlier →");
-    svg.text("tick", Anchor::Middle, (centre, bottom + 58.0), &format!("predicted − actual, {unit}"));
+    svg.text("tick strong", Anchor::Start, (left, bottom + 40.0), w.errors_later);
+    svg.text("tick strong", Anchor::End, (right, bottom + 40.0), w.errors_earlier);
+    svg.text("tick", Anchor::Middle, (centre, bottom + 58.0), unit);
     svg.finish()
 }
 
-fn bin_tip(bin: &ErrorBin) -> String {
-    let side = |from: f64, to: f64, word: &str| format!("{} to {} s {word}", number(from), number(to));
+fn bin_tip(bin: &ErrorBin, language: Language) -> String {
+    let w = language.words();
+    let side = |template: &str, from: f64, to: f64| say!(template, low = number(from), high = number(to));
     let range = match (bin.from_s, bin.to_s) {
-        (Some(from), Some(to)) if to <= 0.0 => side(-to, -from, "later"),
-        (Some(from), Some(to)) => side(from, to, "earlier"),
-        (None, Some(to)) => format!("more than {} later", seconds(-to)),
-        (Some(from), None) => format!("more than {} earlier", seconds(from)),
-        (None, None) => "any error".to_owned(),
+        (Some(from), Some(to)) if to <= 0.0 => side(w.bin_later, -to, -from),
+        (Some(from), Some(to)) => side(w.bin_earlier, from, to),
+        (None, Some(to)) => say!(w.bin_more_later, s = language.seconds(-to)),
+        (Some(from), None) => say!(w.bin_more_earlier, s = language.seconds(from)),
+        (None, None) => String::new(),
     };
-    let share = |share: f64| format!("{:.1} %", share * 100.0);
-    format!("{range} than told\nmodel {} of rides\nnaive {}", share(bin.answer), share(bin.fallback))
+    let shares =
+        say!(w.bin_shares, model = language.percent_fine(bin.answer), naive = language.percent_fine(bin.fallback));
+    format!("{range}\n{shares}")
 }
 
 /// The shares of rides within one, two, three and five minutes.
-pub(super) fn shares_within(answer: &Figures, fallback: &Figures, description: &str) -> String {
+pub(super) fn shares_within(answer: &Figures, fallback: &Figures, description: &str, language: Language) -> String {
+    let w = language.words();
     let (width, height) = (450.0, 300.0);
     let (left, right, top, bottom) = (66.0, 424.0, 22.0, 234.0);
-    let mut svg = Svg::new("within", "chart", (width, height), "Share of rides within a bound", description);
+    let mut svg = Svg::new("within", "chart", (width, height), w.close_chart, description);
     let x = |share: f64| left + share * (right - left);
     for tick in [0.0, 0.25, 0.5, 0.75, 1.0] {
         svg.line(if tick == 0.0 { "axis" } else { "grid" }, (x(tick), top), (x(tick), bottom));
-        svg.text("tick", Anchor::Middle, (x(tick), bottom + 18.0), &percent(tick));
+        svg.text("tick", Anchor::Middle, (x(tick), bottom + 18.0), &language.percent(tick));
     }
-    svg.text("tick", Anchor::Middle, (x(0.5), bottom + 40.0), "share of rides");
+    svg.text("tick", Anchor::Middle, (x(0.5), bottom + 40.0), w.close_axis);
     let pairs = answer.shares_within().into_iter().zip(fallback.shares_within());
     for (index, (bound_s, (model, naive))) in WITHIN_S.iter().zip(pairs).enumerate() {
         let y = top + (bottom - top) * (index as f64 + 0.5) / WITHIN_S.len() as f64;
-        svg.text("label", Anchor::End, (left - 12.0, y + 4.0), &format!("±{} min", bound_s / 60));
+        svg.text("label", Anchor::End, (left - 12.0, y + 4.0), &say!(w.close_bound, n = (bound_s / 60).to_string()));
         svg.line("link", (x(naive), y), (x(model), y));
-        let tip = |who: &str, share: f64| format!("{who}: {:.1} % of rides within {bound_s} s", share * 100.0);
-        svg.dot("dot naive", (x(naive), y), 5.5, &tip("naive", naive));
-        svg.dot("dot model", (x(model), y), 6.5, &tip("model", model));
+        let tip = |who: &str, share: f64| {
+            say!(w.close_tip, who = who, share = language.percent_fine(share), s = bound_s.to_string())
+        };
+        svg.dot("dot naive", (x(naive), y), 5.5, &tip(w.who_naive, naive));
+        svg.dot("dot model", (x(model), y), 6.5, &tip(w.model, model));
         let (near, far) = ((model, "label model"), (naive, "label naive"));
         let ((low, low_class), (high, high_class)) = if model < naive { (near, far) } else { (far, near) };
         // Above the dots, and apart where those are close.
         let push = (50.0 - (x(high) - x(low))).max(0.0) / 2.0;
-        svg.text(low_class, Anchor::Middle, (x(low) - push, y - 12.0), &percent(low));
-        svg.text(high_class, Anchor::Middle, (x(high) + push, y - 12.0), &percent(high));
+        svg.text(low_class, Anchor::Middle, (x(low) - push, y - 12.0), &language.percent(low));
+        svg.text(high_class, Anchor::Middle, (x(high) + push, y - 12.0), &language.percent(high));
     }
     svg.finish()
 }
 
+/// Groups for [`bars`].
+pub(super) struct Bars<'a> {
+    /// Unique in the page.
+    pub(super) id: &'a str,
+    /// The drawing's name.
+    pub(super) title: &'a str,
+    /// Names and figures.
+    pub(super) groups: Vec<(String, &'a Summary)>,
+    /// A line for all groups together, where one helps.
+    pub(super) whole_s: Option<f64>,
+}
+
+impl<'a> Bars<'a> {
+    pub(super) fn of(id: &'a str, title: &'a str, groups: &'a [Group]) -> Self {
+        let groups = groups.iter().map(|group| (group.name.clone(), &group.summary)).collect();
+        Self { id, title, groups, whole_s: None }
+    }
+}
+
 /// Mean absolute error per group, with its 95 % interval and the naive estimate's. `None` where no group has figures.
-pub(super) fn bars(kind: &str, groups: &[Group], wide: bool) -> Option<String> {
-    let figures: Vec<(&Group, &Figures, &Figures)> = groups
+pub(super) fn bars(bars: &Bars<'_>, wide: bool, language: Language) -> Option<String> {
+    let w = language.words();
+    let figures: Vec<(&str, &Figures, &Figures)> = bars
+        .groups
         .iter()
-        .filter_map(|group| Some((group, group.summary.answer.as_ref()?, group.summary.fallback.as_ref()?)))
+        .filter_map(|(name, summary)| Some((name.as_str(), summary.answer.as_ref()?, summary.fallback.as_ref()?)))
         .take(MOST_BARS)
         .collect();
     let reach = figures
@@ -296,39 +343,34 @@ pub(super) fn bars(kind: &str, groups: &[Group], wide: bool) -> Option<String> {
     let step = tick_step(reach, if wide { 8.0 } else { 4.0 }, &SECONDS);
     let most = ((reach / step).ceil() * step).max(step);
     let x = |value: f64| left + value / most * (right - left);
-    let description: Vec<String> = figures
-        .iter()
-        .map(|(group, answer, fallback)| {
-            format!("{}: model {}, naive {}", group.name, seconds(answer.mae_s), seconds(fallback.mae_s))
-        })
-        .collect();
-    let id = format!("bars-{kind}-{}", if wide { "wide" } else { "narrow" });
+    let text = |(name, answer, fallback): &(&str, &Figures, &Figures)| {
+        say!(w.bar_text, name = name, model = language.seconds(answer.mae_s), naive = language.seconds(fallback.mae_s))
+    };
+    let description: Vec<String> = figures.iter().map(text).collect();
+    let description = format!("{}{}", description.join(w.clause), w.list_end);
+    let id = format!("{}-{}", bars.id, if wide { "wide" } else { "narrow" });
     let class = if wide { "chart wide" } else { "chart narrow" };
-    let title = format!("Mean absolute error by {kind}");
-    let mut svg = Svg::new(&id, class, (width, bottom + 28.0), &title, &format!("{}.", description.join("; ")));
+    let mut svg = Svg::new(&id, class, (width, bottom + 28.0), bars.title, &description);
     let mut tick = 0.0;
     while tick <= most {
         svg.line(if tick == 0.0 { "axis" } else { "grid" }, (x(tick), top), (x(tick), bottom));
         let anchor = if tick == 0.0 { Anchor::Start } else { Anchor::Middle };
-        svg.text("tick", anchor, (x(tick), bottom + 18.0), &seconds(tick).replace(".0", ""));
+        svg.text("tick", anchor, (x(tick), bottom + 18.0), &language.seconds(tick).replace(".0", ""));
         tick += step;
     }
-    for (index, (group, answer, fallback)) in figures.iter().enumerate() {
+    for (index, (name, answer, fallback)) in figures.iter().enumerate() {
         let y = top + row * index as f64;
         let bar = (y + 24.0, 20.0);
         let middle = bar.0 + bar.1 / 2.0;
-        let interval = answer
-            .mae_interval_s
-            .map_or_else(String::new, |[low, high]| format!(", 95 % interval {} to {} s", number(low), number(high)));
-        let label = format!(
-            "{} · {} on {}",
-            short(&group.name, wide),
-            seconds(answer.mae_s),
-            counted(answer.n, "ride", "rides")
+        let label = say!(
+            w.bar_label,
+            name = short(name, wide),
+            mae = language.seconds(answer.mae_s),
+            rides = counted(answer.n, w.rides),
         );
         svg.text("label halo", Anchor::Start, (left + 8.0, y + 17.0), &label);
-        let tip =
-            format!("{}\nmodel {}{interval}\nnaive {}", group.name, seconds(answer.mae_s), seconds(fallback.mae_s));
+        let naive = say!(w.tip_naive, value = language.seconds(fallback.mae_s));
+        let tip = format!("{name}\n{}\n{naive}", model_tip(answer, language));
         svg.rect("bar model", (left, bar.0), (x(answer.mae_s) - left, bar.1), &tip);
         if let Some([low, high]) = answer.mae_interval_s {
             svg.line("whisker", (x(low), middle), (x(high), middle));
@@ -339,11 +381,14 @@ pub(super) fn bars(kind: &str, groups: &[Group], wide: bool) -> Option<String> {
         svg.line("mark naive", (x(fallback.mae_s), bar.0 - 4.0), (x(fallback.mae_s), bar.0 + bar.1 + 4.0));
         svg.rect("hover", (left, y + 4.0), (right - left, row - 6.0), &tip);
     }
+    if let Some(whole) = bars.whole_s.filter(|whole| *whole <= most) {
+        svg.line("zero dashed", (x(whole), top), (x(whole), bottom));
+    }
     Some(svg.finish())
 }
 
 /// A name that fits beside its figures.
 fn short(name: &str, wide: bool) -> String {
-    let most = if wide { 60 } else { 24 };
+    let most = if wide { 60 } else { 30 };
     if name.chars().count() <= most { name.to_owned() } else { name.chars().take(most - 1).chain(['…']).collect() }
 }

@@ -4,9 +4,14 @@ use domain::{DomainError, Hour, ModelName, Randomisation, Release, ReleaseId, Ti
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::headline::{headline, no_figures};
+use super::{
+    breakdown::{DimensionFigures, SegmentToLookAt, dimensions, to_look_at},
+    error_bins::{ErrorBins, error_bins},
+    headline::{headline, no_figures},
+    language::Language,
+};
 use crate::{
-    ErrorStatistics, EvaluationError, Histogram, HourEvaluation, SegmentStatistics, Summary, Window,
+    EvaluationError, HourEvaluation, MaturityPoint, SegmentStatistics, ShadowSummary, Summary, Window,
     drift::{DriftReport, FeatureCounts, LABEL, ModelBaseline, ModelDrift, TrainingBaseline},
     experiment::{AnalysisOptions, ExperimentCard, ExperimentFacts},
 };
@@ -36,6 +41,12 @@ pub struct ReleaseFacts {
     pub release_id: ReleaseId,
     /// When it was made, UTC.
     pub created_at: Timestamp,
+    /// SHA-256 of its feature spec in canonical form.
+    #[serde(default)]
+    pub spec_hash: String,
+    /// The share of cars that its answered intervals are to cover, 0–1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promised_interval: Option<f64>,
     /// The experiment over its arms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub experiment_id: Option<String>,
@@ -65,6 +76,8 @@ impl ReleaseFacts {
         Ok(Self {
             release_id: release.id()?,
             created_at: release.created_at,
+            spec_hash: release.spec.hash.clone(),
+            promised_interval: release.promise.as_ref().map(|promise| promise.interval),
             experiment_id: release.experiment.as_ref().map(|plan| plan.id.clone()),
             randomise: release.experiment.as_ref().map(|plan| plan.randomise.clone()),
             arms: release
@@ -142,6 +155,24 @@ pub struct Group {
     pub summary: Summary,
 }
 
+/// A shadow arm's figures.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ShadowFigures {
+    /// The shadow's name.
+    pub name: String,
+    /// Its figures beside those of the arms that answered.
+    pub summary: ShadowSummary,
+}
+
+/// What the report says of a training baseline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrainingFacts {
+    /// Rows of the training view.
+    pub rows: u64,
+    /// SHA-256 of the baseline's document.
+    pub digest: String,
+}
+
 /// The figures of a stretch of time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TimePoint {
@@ -153,30 +184,6 @@ pub struct TimePoint {
     pub summary: Summary,
 }
 
-/// The distribution of the signed error.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ErrorBins {
-    /// The width of the closed bins, seconds.
-    pub width_s: f64,
-    /// Ascending; the first and the last are open.
-    pub bins: Vec<ErrorBin>,
-}
-
-/// The share of rides whose error (predicted − actual) lies in a range.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct ErrorBin {
-    /// From here, seconds; absent: from −∞.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from_s: Option<f64>,
-    /// To here, seconds; absent: to +∞.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub to_s: Option<f64>,
-    /// The share of the answers, 0–1.
-    pub answer: f64,
-    /// The share of the naive fallback's, 0–1.
-    pub fallback: f64,
-}
-
 /// Everything the report says: `report.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ReportData {
@@ -186,7 +193,7 @@ pub struct ReportData {
     pub facts: ReportFacts,
     /// The first and the last hour that were evaluated, UTC.
     pub window: Option<(Hour, Hour)>,
-    /// The result in one or two sentences, also where there are no figures.
+    /// The result in one or two sentences, also where there are no figures, in English.
     pub headline: String,
     /// Why there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -201,6 +208,18 @@ pub struct ReportData {
     pub by_arm: Vec<Group>,
     /// By the tier that answered.
     pub by_tier: Vec<Group>,
+    /// By the values of each dimension.
+    #[serde(default)]
+    pub dimensions: Vec<DimensionFigures>,
+    /// Segments whose error is larger than the whole's, the one that weighs most first.
+    #[serde(default)]
+    pub segments_to_look_at: Vec<SegmentToLookAt>,
+    /// Shadow arms, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shadows: Vec<ShadowFigures>,
+    /// How fast labels land.
+    #[serde(default)]
+    pub maturity_curve: Vec<MaturityPoint>,
     /// The experiments that have predictions, that of the release in force first.
     #[serde(default)]
     pub experiments: Vec<ExperimentCard>,
@@ -208,6 +227,9 @@ pub struct ReportData {
     /// than 100 rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<DriftReport>,
+    /// What drift is told against; absent without a baseline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<TrainingFacts>,
     /// Each model version's answers and errors, against held-out rows; those without a baseline, or with fewer than 100 rows,
     /// are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -228,6 +250,11 @@ impl ReportData {
         }
         let all = window.all();
         let summary = all.summary();
+        let dimensions = dimensions(&window);
+        let shadow = |(name, statistics): (&str, crate::ShadowStatistics)| ShadowFigures {
+            name: name.to_owned(),
+            summary: statistics.summary(),
+        };
         let unmatched_outcomes = window.unmatched_outcomes();
         let groups = |by: BTreeMap<&str, SegmentStatistics>| -> Vec<Group> {
             by.into_iter()
@@ -242,8 +269,12 @@ impl ReportData {
         Ok(Self {
             format: FORMAT,
             window: window.hours().first().copied().zip(window.hours().last().copied()),
-            headline: headline(&summary, unmatched_outcomes),
+            headline: headline(&summary, unmatched_outcomes, Language::English),
             no_figures: no_figures(&summary, unmatched_outcomes),
+            segments_to_look_at: to_look_at(&summary, &dimensions),
+            dimensions,
+            shadows: window.by_shadow().into_iter().map(shadow).collect(),
+            maturity_curve: window.maturity_curve(facts.generated_at),
             all: summary,
             unmatched_outcomes,
             by_model_version: groups(window.by(|segment| &segment.model_version)),
@@ -251,11 +282,17 @@ impl ReportData {
             by_tier: groups(window.by(|segment| segment.tier.as_str())),
             experiments: experiments(&facts, evaluations),
             drift: None,
+            training: None,
             models: Vec::new(),
             over_time: over_time(&window, evaluations)?,
             error_bins: error_bins(&all.answer, &all.fallback),
             facts,
         })
+    }
+
+    /// The result in one or two sentences, also where there are no figures.
+    pub fn headline(&self, language: Language) -> String {
+        headline(&self.all, self.unmatched_outcomes, language)
     }
 
     /// Adds how far the hours' features are from training's: from the counts that were made by this baseline.
@@ -268,6 +305,7 @@ impl ReportData {
             }
         }
         self.drift = DriftReport::new(baseline, &counts);
+        self.training = Some(TrainingFacts { rows: baseline.rows, digest: digest.to_owned() });
         self
     }
 
@@ -349,70 +387,4 @@ fn over_time(window: &Window, evaluations: &[HourEvaluation]) -> Result<Vec<Time
             Ok(TimePoint { from, hours, summary: Window::of(evaluations)?.figures() })
         })
         .collect()
-}
-
-fn error_bins(answer: &ErrorStatistics, fallback: &ErrorStatistics) -> Option<ErrorBins> {
-    const WIDTHS_S: [f64; 13] = [1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0];
-    const BINS_PER_SIDE: f64 = 15.0;
-    let abs = |statistics: &ErrorStatistics| statistics.late().merged(statistics.early());
-    let reach_s = abs(answer).merged(&abs(fallback)).quantile(0.98)? / 1e6;
-    let width_s = WIDTHS_S.into_iter().find(|width| reach_s <= width * BINS_PER_SIDE).unwrap_or(86400.0);
-    let per_side = (reach_s / width_s).ceil().clamp(4.0, BINS_PER_SIDE) as usize;
-    let (answer, fallback) = (shares(answer, width_s, per_side), shares(fallback, width_s, per_side));
-    let edge = |index: usize| (index as f64 - per_side as f64) * width_s;
-    let last = 2 * per_side + 1;
-    let bins = (0..=last)
-        .map(|bin| ErrorBin {
-            from_s: bin.checked_sub(1).map(edge),
-            to_s: (bin < last).then(|| edge(bin)),
-            answer: answer[bin],
-            fallback: fallback[bin],
-        })
-        .collect();
-    Some(ErrorBins { width_s, bins })
-}
-
-/// The share of errors in each of `2·per_side` bins around zero, and in the open bins at both ends. A sketch bucket that
-/// straddles an edge is split in proportion.
-fn shares(statistics: &ErrorStatistics, width_s: f64, per_side: usize) -> Vec<f64> {
-    let mut counts = vec![0.0; 2 * per_side + 2];
-    let mut spread = |histogram: &Histogram, bin_of: &dyn Fn(usize) -> usize| {
-        for bucket in histogram.buckets() {
-            let (low, high) = (bucket.low / 1e6 / width_s, bucket.high / 1e6 / width_s);
-            let mut from = low;
-            while from < high {
-                let step = (from.floor() as usize).min(per_side);
-                let to = if step == per_side { high } else { high.min(step as f64 + 1.0) };
-                counts[bin_of(step)] += bucket.count as f64 * (to - from) / (high - low);
-                from = to;
-            }
-        }
-    };
-    spread(statistics.early(), &|step| per_side + 1 + step);
-    spread(statistics.late(), &|step| per_side - step);
-    let n = statistics.n().max(1) as f64;
-    counts.into_iter().map(|count| count / n).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bins_hold_each_error_once_and_on_its_side() {
-        let of = |errors_s: &[i64]| {
-            ErrorStatistics::from_durations_us(errors_s.iter().map(|e| ((1000 + e) * 1_000_000, 1_000_000_000)))
-        };
-        let bins = error_bins(&of(&[-70, -65, -1, 0, 1, 9, 100, 500]), &of(&[0, 0, 0, 0])).unwrap();
-        let sum = |pick: fn(&ErrorBin) -> f64| bins.bins.iter().map(pick).sum::<f64>();
-        assert!((sum(|bin| bin.answer) - 1.0).abs() < 1e-12 && (sum(|bin| bin.fallback) - 1.0).abs() < 1e-12);
-        let late: f64 = bins.bins.iter().filter(|bin| bin.to_s.is_some_and(|to| to <= 0.0)).map(|bin| bin.answer).sum();
-        assert!((late - 3.0 / 8.0).abs() < 1e-12);
-        assert_eq!((bins.bins[0].from_s, bins.bins[bins.bins.len() - 1].to_s), (None, None));
-        for pair in bins.bins.windows(2) {
-            assert_eq!(pair[0].to_s, pair[1].from_s);
-        }
-        let zero = bins.bins.iter().find(|bin| bin.from_s == Some(0.0)).unwrap();
-        assert_eq!(zero.fallback, 1.0);
-    }
 }

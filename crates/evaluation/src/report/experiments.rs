@@ -4,50 +4,53 @@ use std::fmt::Write as _;
 
 use super::{
     data::hour_number,
-    html::{dash, keep_units, table},
+    drift::told,
+    html::{dash, section, table},
+    language::{Language, count, say, signed},
     svg::{Anchor, SECONDS, Svg, escape, tick_step},
-    words::{count, day, hour, percent, percent_landed, signed},
 };
 use crate::experiment::{ArmCard, Comparison, ExperimentCard, MetricResult, Role};
 
-pub(super) fn experiments(page: &mut String, cards: &[ExperimentCard]) {
+pub(super) fn experiments(page: &mut String, cards: &[ExperimentCard], language: Language) {
+    let w = language.words();
     for (number, card) in cards.iter().enumerate() {
-        let _ = write!(
-            page,
-            "<section id=\"experiment-{number}\">\n<h2>Experiment {}</h2>\n<p>{}</p>\n",
-            escape(&card.id),
-            keep_units(&escape(&card.headline())),
-        );
+        let title = say!(w.experiment, id = card.id);
+        section(page, &format!("experiment-{number}"), &title, &card.headline(language));
         if card.hours.is_some() {
             for (index, comparison) in card.comparisons.iter().enumerate() {
-                figure(page, number * 100 + index, card, comparison);
+                figure(page, number * 100 + index, card, comparison, language);
             }
             for comparison in &card.comparisons {
-                effects(page, card, comparison);
+                effects(page, card, comparison, language);
             }
-            arms(page, card);
+            arms(page, card, language);
             let _ = writeln!(
                 page,
                 "<p class=\"note\">{} {}</p>",
-                keep_units(&escape(&card.sample_ratio_words())),
-                keep_units(&escape(&card.method()))
+                told(&card.sample_ratio_words(language)),
+                told(&card.method(language))
             );
         }
         page.push_str("</section>\n");
     }
 }
 
-fn figure(page: &mut String, number: usize, card: &ExperimentCard, comparison: &Comparison) {
-    let (Some(wide), Some(narrow)) = (course(number, card, comparison, true), course(number, card, comparison, false))
-    else {
-        return;
-    };
+fn figure(page: &mut String, number: usize, card: &ExperimentCard, comparison: &Comparison, language: Language) {
+    let course = |wide| course(number, card, comparison, wide, language);
+    let (Some(wide), Some(narrow)) = (course(true), course(false)) else { return };
     let _ = writeln!(page, "<figure>{wide}{narrow}</figure>");
 }
 
 /// The primary metric's effect over time with its interval; `None` where there is no course.
-fn course(number: usize, card: &ExperimentCard, comparison: &Comparison, wide: bool) -> Option<String> {
+fn course(
+    number: usize,
+    card: &ExperimentCard,
+    comparison: &Comparison,
+    wide: bool,
+    language: Language,
+) -> Option<String> {
     let [first, .., last] = &comparison.course[..] else { return None };
+    let w = language.words();
     let metric = comparison.metrics.first()?.metric;
     let (width, height) = if wide { (920.0, 240.0) } else { (370.0, 240.0) };
     let (left, right, top, bottom) = (56.0, width - 12.0, 20.0, height - 34.0);
@@ -61,21 +64,23 @@ fn course(number: usize, card: &ExperimentCard, comparison: &Comparison, wide: b
     let x = |hours: i64| left + (hours - hour_number(first.until)) as f64 / span * (right - left);
     let y = |value: f64| top + (most - value.clamp(-most, most)) / (2.0 * most) * (bottom - top);
     let id = format!("course-{number}-{}", if wide { "wide" } else { "narrow" });
-    let title = format!("{}: {} less {} over time", metric.title(), comparison.arm, card.arms[0].name);
-    let text = format!(
-        "From {} to {} the difference went to {}, its interval from {} to {}.",
-        hour(first.until),
-        hour(last.until),
-        metric.difference(last.effect),
-        metric.difference(last.lower),
-        metric.difference(last.upper)
+    let control = &card.arms[0].name;
+    let title = say!(w.course_title, metric = metric.title(language), arm = comparison.arm, control = control);
+    let difference = |value: f64| metric.difference(value, language);
+    let text = say!(
+        w.course_text,
+        from = language.hour(first.until),
+        until = language.hour(last.until),
+        effect = difference(last.effect),
+        low = difference(last.lower),
+        high = difference(last.upper),
     );
     let mut svg = Svg::new(&id, if wide { "chart wide" } else { "chart narrow" }, (width, height), &title, &text);
     let mut tick = -most;
     while tick <= most + step / 2.0 {
         let zero = tick.abs() < step / 2.0;
         svg.line(if zero { "zero" } else { "grid" }, (left, y(tick)), (right, y(tick)));
-        let unit = if tick + step > most + step / 2.0 { " s" } else { "" };
+        let unit = if tick + step > most + step / 2.0 { w.seconds_unit } else { "" };
         let value = if zero { 0.0 } else { tick };
         svg.text("tick", Anchor::End, (left - 8.0, y(tick) + 4.0), &format!("{}{unit}", signed(value, 1.0)));
         tick += step;
@@ -87,51 +92,56 @@ fn course(number: usize, card: &ExperimentCard, comparison: &Comparison, wide: b
     let line: Vec<(f64, f64)> = comparison.course.iter().map(|point| (at(point), y(point.effect))).collect();
     svg.path("line model", &line);
     for point in &comparison.course {
-        let tip = format!(
-            "until {} UTC\n{} ({} to {})",
-            hour(point.until.plus(1)),
-            metric.difference(point.effect),
-            metric.difference(point.lower),
-            metric.difference(point.upper)
+        let tip = say!(
+            w.course_tip,
+            hour = language.hour(point.until.plus(1)),
+            effect = difference(point.effect),
+            low = difference(point.lower),
+            high = difference(point.upper),
         );
         svg.dot("dot model", (at(point), y(point.effect)), 3.0, &tip);
     }
-    svg.text("tick", Anchor::Start, (left, bottom + 24.0), &day(first.until));
-    svg.text("tick", Anchor::End, (right, bottom + 24.0), &day(last.until));
-    let better = if metric.higher_is_better() { "above 0: better" } else { "below 0: better" };
+    svg.text("tick", Anchor::Start, (left, bottom + 24.0), &language.day(first.until));
+    svg.text("tick", Anchor::End, (right, bottom + 24.0), &language.day(last.until));
+    let better = if metric.higher_is_better() { w.course_above } else { w.course_below };
     svg.text("tick", Anchor::Middle, (f64::midpoint(left, right), bottom + 24.0), better);
     Some(svg.finish())
 }
 
-fn effects(page: &mut String, card: &ExperimentCard, comparison: &Comparison) {
+fn effects(page: &mut String, card: &ExperimentCard, comparison: &Comparison, language: Language) {
+    let w = language.words();
     let [control, treatment] = [&card.arms[0].name, &comparison.arm].map(|name| escape(name));
-    let head = ["", &control, &treatment, "Difference, interval, p"];
+    let head = ["", &control, &treatment, w.effects_head];
     let row = |result: &MetricResult| {
-        let value = |value: Option<f64>| value.map_or_else(dash, |value| result.metric.value(value));
-        let mut words = escape(&result.words());
+        let value = |value: Option<f64>| value.map_or_else(dash, |value| result.metric.value(value, language));
+        let mut words = escape(&result.words(language));
         if let Some(reduction) = result.effect.and_then(|effect| effect.variance_reduction) {
-            let _ = write!(words, "<small>variance {} smaller by CUPED</small>", percent(reduction));
+            let _ = write!(words, "<small>{}</small>", say!(w.cuped, share = language.percent(reduction)));
         }
-        (result.metric.title().to_owned(), vec![value(result.control), value(result.treatment), words])
+        (result.metric.title(language).to_owned(), vec![value(result.control), value(result.treatment), words])
     };
     let rows = |role: Role| comparison.metrics.iter().filter(|result| result.role == role).map(row).collect::<Vec<_>>();
-    let blocks =
-        [("Decides", rows(Role::Primary)), ("Explains", rows(Role::Secondary)), ("Guardrails", rows(Role::Guardrail))];
-    table(page, &format!("Effects of {treatment}"), &head, blocks);
+    let blocks = [
+        (w.role_primary, rows(Role::Primary)),
+        (w.role_secondary, rows(Role::Secondary)),
+        (w.role_guardrail, rows(Role::Guardrail)),
+    ];
+    table(page, &say!(w.effects_caption, arm = treatment), &head, blocks);
 }
 
-fn arms(page: &mut String, card: &ExperimentCard) {
-    let head = ["", "Planned", "Units", "Predictions", "Rides", "Excluded", "Labels landed"];
+fn arms(page: &mut String, card: &ExperimentCard, language: Language) {
+    let w = language.words();
+    let head = ["", w.col_planned, w.col_units, w.col_predictions, w.col_rides, w.col_excluded, w.col_landed];
     let row = |arm: &ArmCard| {
         let cells = vec![
-            arm.weight.map_or_else(dash, percent),
+            arm.weight.map_or_else(dash, |weight| language.percent(weight)),
             count(arm.units),
             count(arm.predictions),
             count(arm.joined),
             count(arm.excluded),
-            arm.label_maturity.map_or_else(dash, percent_landed).replace('<', "&lt;"),
+            escape(&arm.label_maturity.map_or_else(dash, |share| language.percent_landed(share))),
         ];
         (arm.name.clone(), cells)
     };
-    table(page, "Arms of the experiment", &head, [("", card.arms.iter().map(row).collect())]);
+    table(page, w.arms_caption, &head, [("", card.arms.iter().map(row).collect())]);
 }

@@ -2,7 +2,7 @@
 
 use super::{
     data::NoFigures,
-    words::{counted, percent, percent_landed, seconds},
+    language::{Language, count, counted, say},
 };
 use crate::Summary;
 
@@ -21,70 +21,52 @@ pub(super) fn no_figures(all: &Summary, unmatched_outcomes: u64) -> Option<NoFig
     })
 }
 
-pub(super) fn headline(all: &Summary, unmatched_outcomes: u64) -> String {
+pub(super) fn headline(all: &Summary, unmatched_outcomes: u64, language: Language) -> String {
     match no_figures(all, unmatched_outcomes) {
-        None => figures(all),
-        Some(reason) => nothing(reason, all, unmatched_outcomes),
+        None => figures(all, language),
+        Some(reason) => nothing(reason, all, unmatched_outcomes, language),
     }
 }
 
-fn figures(all: &Summary) -> String {
+fn figures(all: &Summary, language: Language) -> String {
     let (Some(answer), Some(fallback)) = (&all.answer, &all.fallback) else { return String::new() };
-    let comparison = match &all.improvement {
-        None => String::new(),
-        Some(improvement) => {
-            let doubt = if improvement.interval.is_some() && !improvement.is_clear() {
-                " (which chance alone could explain)"
-            } else {
-                ""
-            };
-            match percent(improvement.share.abs()).as_str() {
-                "0 %" => ": no difference".to_owned(),
-                share if improvement.share > 0.0 => format!(": {share} better{doubt}"),
-                share => format!(": {share} worse{doubt}"),
-            }
-        }
+    let w = language.words();
+    let (mae, naive) = (language.seconds(answer.mae_s), language.seconds(fallback.mae_s));
+    let rides = counted(answer.n, w.rides);
+    let landed = language.percent_landed(all.label_maturity.unwrap_or(0.0));
+    let Some(improvement) = &all.improvement else {
+        return say!(w.headline_only, mae = mae, naive = naive, rides = rides, landed = landed);
     };
-    format!(
-        "The model’s mean absolute error is {} against {} for the naive estimate{comparison}, on {}; {} of labels have landed.",
-        seconds(answer.mae_s),
-        seconds(fallback.mae_s),
-        counted(answer.n, "ride", "rides"),
-        percent_landed(all.label_maturity.unwrap_or(0.0)),
-    )
+    let doubt = if improvement.interval.is_some() && !improvement.is_clear() { w.doubt } else { "" };
+    let share = language.percent(improvement.share.abs());
+    let comparison = if share == language.percent(0.0) {
+        w.no_difference.to_owned()
+    } else {
+        say!(if improvement.share > 0.0 { w.better } else { w.worse }, share = share, doubt = doubt)
+    };
+    say!(w.headline, mae = mae, naive = naive, comparison = comparison, rides = rides, landed = landed)
 }
 
-fn nothing(reason: NoFigures, all: &Summary, unmatched_outcomes: u64) -> String {
-    let counts = &all.counts;
-    let predictions = counted(counts.predictions, "prediction", "predictions");
-    let unmatched = counted(unmatched_outcomes, "outcome", "outcomes");
+fn nothing(reason: NoFigures, all: &Summary, unmatched_outcomes: u64, language: Language) -> String {
+    let (w, counts) = (language.words(), &all.counts);
+    let predictions = counted(counts.predictions, w.predictions);
+    let outcomes = counted(unmatched_outcomes, w.outcomes);
     match reason {
-        NoFigures::NoPredictions if unmatched_outcomes > 0 => format!(
-            "No figures: there are no predictions in this window. {unmatched} came in, so look for prediction records that were not archived."
-        ),
-        NoFigures::NoPredictions => "No figures: there are no predictions in this window.".to_owned(),
-        NoFigures::NoOutcomesYet => {
-            format!("No figures yet: {predictions} and no outcome so far. Outcomes come by POST /v1/outcomes.")
+        NoFigures::NoPredictions if unmatched_outcomes > 0 => say!(w.no_predictions_but, outcomes = outcomes),
+        NoFigures::NoPredictions => w.no_predictions.to_owned(),
+        NoFigures::NoOutcomesYet => say!(w.no_outcomes_yet, predictions = predictions),
+        NoFigures::NotJoined => say!(w.not_joined, predictions = predictions, outcomes = outcomes),
+        NoFigures::UnknownCandidates => {
+            say!(w.unknown_candidates, n = count(counts.unknown_candidate), predictions = predictions)
         }
-        NoFigures::NotJoined => format!(
-            "No figures: {predictions} and {unmatched}, but none joined. Outcomes must name the prediction_id of the answer."
+        NoFigures::Unusable => say!(w.unusable, n = count(counts.unusable), predictions = predictions),
+        NoFigures::NoArrivalsYet => say!(
+            w.no_arrivals_yet,
+            predictions = predictions,
+            n = count(counts.outcomes),
+            landed = language.percent_landed(all.label_maturity.unwrap_or(0.0)),
         ),
-        NoFigures::UnknownCandidates => format!(
-            "No figures: {} of {predictions} met an arrival, but of a candidate that was not asked about. Outcomes must name a candidate_id of the request.",
-            counts.unknown_candidate
-        ),
-        NoFigures::Unusable => format!(
-            "No figures: {} of {predictions} met an arrival, but the answer is not a number of seconds or the car came before it was asked for.",
-            counts.unusable
-        ),
-        NoFigures::NoArrivalsYet => format!(
-            "No figures yet: of {predictions}, {} outcomes so far, but no car has arrived; {} of labels have landed.",
-            counts.outcomes,
-            percent_landed(all.label_maturity.unwrap_or(0.0)),
-        ),
-        NoFigures::AllCancelled => {
-            format!("No figures: {predictions}, and every ride was cancelled before the car came.")
-        }
+        NoFigures::AllCancelled => say!(w.all_cancelled, predictions = predictions),
     }
 }
 
@@ -92,6 +74,10 @@ fn nothing(reason: NoFigures, all: &Summary, unmatched_outcomes: u64) -> String 
 mod tests {
     use super::*;
     use crate::{Counts, ErrorStatistics, SegmentStatistics};
+
+    fn headline(all: &Summary, unmatched_outcomes: u64) -> String {
+        super::headline(all, unmatched_outcomes, Language::English)
+    }
 
     fn rides(predicted_s: i64, fallback_s: i64, n: u64, pending: u64) -> Summary {
         let of = |predicted_s: i64| {

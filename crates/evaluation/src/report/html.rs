@@ -2,27 +2,47 @@
 
 use std::fmt::Write as _;
 
+use domain::Tier;
+
 use super::{
-    charts,
+    charts::{self, Bars},
     data::{Group, ReportData},
-    drift, experiments,
+    dots,
+    drift::{self, told},
+    experiments,
+    language::{Language, count, counted, number, say},
+    lineage,
+    segments::{self, landed_cell, mae_cell},
     svg::escape,
-    words::{count, counted, hour, instant, number, percent, percent_landed, seconds, span},
+    verdicts,
 };
 use crate::{Figures, Summary};
 
 const STYLE: &str = include_str!("page.css");
 
+/// How a page is made.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PageOptions<'a> {
+    /// Its language.
+    pub language: Language,
+    /// Where the same page lies in other languages, relative to this one.
+    pub others: &'a [(Language, &'a str)],
+    /// The way from the page's folder to the lake's root, such as `../../`: then the objects that it stands on are links.
+    pub lake_root: Option<&'a str>,
+}
+
 /// The report as one self-contained HTML page.
-pub fn render_html(data: &ReportData) -> String {
-    let mut page = String::with_capacity(128 * 1024);
+pub fn render_html(data: &ReportData, options: &PageOptions<'_>) -> String {
+    let language = options.language;
+    let w = language.words();
+    let mut page = String::with_capacity(256 * 1024);
     let model = escape(data.facts.model.as_str());
-    let when = data.window.map_or_else(|| "No hours were evaluated".to_owned(), |(first, last)| span(first, last));
+    let when = data.window.map_or_else(|| w.no_hours.to_owned(), |(first, last)| language.span(first, last));
     // Writing to a String cannot fail, hence the ignored results.
     let _ = write!(
         page,
         r#"<!doctype html>
-<html lang="en">
+<html lang="{language}">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -34,30 +54,41 @@ pub fn render_html(data: &ReportData) -> String {
 </head>
 <body>
 <header>
-<h1>{model}</h1>
-<p class="when">{}</p>
-<p class="headline">{}</p>
-"#,
-        if data.no_figures.is_some() { "no figures" } else { "arrival-time report" },
-        escape(&when),
-        keep_units(&escape(&data.headline)),
+<div class="top"><h1>{model}</h1>"#,
+        if data.no_figures.is_some() { w.title_no_figures } else { w.title },
     );
-    if let Some(aside) = aside(&data.all) {
-        let _ = writeln!(page, r#"<p class="aside">{}</p>"#, keep_units(&escape(&aside)));
+    for (other, path) in options.others {
+        let (code, name, path) = (other.code(), other.words().own_name, escape(path));
+        let _ = write!(page, r#"<a href="{path}" lang="{code}" hreflang="{code}">{name}</a>"#);
     }
-    key_figures(&mut page, &data.all);
+    let _ = write!(
+        page,
+        "</div>\n<p class=\"when\">{}</p>\n<p class=\"headline\">{}</p>\n",
+        escape(&when),
+        told(&data.headline(language)),
+    );
+    if let Some(aside) = aside(&data.all, language) {
+        let _ = writeln!(page, r#"<p class="aside">{}</p>"#, told(&aside));
+    }
+    verdicts::list(&mut page, data, language);
+    key_figures(&mut page, &data.all, language);
     page.push_str("</header>\n<main>\n");
-    over_time(&mut page, data);
-    distribution(&mut page, data);
-    arms(&mut page, data);
-    experiments::experiments(&mut page, &data.experiments);
-    tables(&mut page, data);
+    over_time(&mut page, data, language);
+    distribution(&mut page, data, language);
+    dots::calibration(&mut page, data, language);
+    dots::coverage(&mut page, data, language);
+    segments::segments(&mut page, data, language);
+    arms(&mut page, data, language);
+    experiments::experiments(&mut page, &data.experiments, language);
+    tables(&mut page, data, language);
+    drift::models(&mut page, &data.models, language);
     if let Some(report) = &data.drift {
-        drift::drift(&mut page, report);
+        drift::drift(&mut page, report, language);
     }
-    counts(&mut page, data);
+    dots::maturity(&mut page, &data.maturity_curve, language);
+    lineage::counts(&mut page, data, language);
     page.push_str("</main>\n");
-    footer(&mut page, data);
+    lineage::footer(&mut page, data, options);
     page.push_str("</body>\n</html>\n");
     page
 }
@@ -73,63 +104,71 @@ pub(super) fn keep_units(html: &str) -> String {
     out
 }
 
+/// Begins a section. The text is escaped here.
+pub(super) fn section(page: &mut String, id: &str, title: &str, text: &str) {
+    let _ = write!(page, "<section id=\"{id}\">\n<h2>{}</h2>\n<p>{}</p>\n", escape(title), told(text));
+}
+
+/// A drawing for wide and for narrow screens, below its legend.
+pub(super) fn figure_of(page: &mut String, legend: &str, wide: &str, narrow: &str) {
+    let _ = writeln!(page, "<figure>{legend}{wide}{narrow}</figure>");
+}
+
 /// What the headline has no room for.
-fn aside(all: &Summary) -> Option<String> {
+fn aside(all: &Summary, language: Language) -> Option<String> {
+    let w = language.words();
     let (answer, improvement) = (all.answer.as_ref()?, all.improvement.as_ref()?);
     let mut out = String::new();
     if let Some([low, high]) = improvement.interval {
-        let _ = write!(out, "95 % interval of the difference: {} to {}. ", percent(low), percent(high));
+        out += &say!(w.aside_interval, interval = language.range(&language.percent(low), &language.percent(high)));
     }
-    let _ = match answer.bias_s {
-        bias if bias <= -0.05 => {
-            write!(out, "On average cars come {} later than told", seconds(-bias))
-        }
-        bias if bias >= 0.05 => write!(out, "On average cars come {} earlier than told", seconds(bias)),
-        _ => write!(out, "On average cars come as told"),
+    out += &match answer.bias_s {
+        bias if bias <= -0.05 => say!(w.aside_later, s = language.seconds(-bias)),
+        bias if bias >= 0.05 => say!(w.aside_earlier, s = language.seconds(bias)),
+        _ => w.aside_as_told.to_owned(),
     };
     if all.counts.cancelled > 0 {
         let share = all.counts.cancelled as f64 / all.counts.predictions.max(1) as f64;
-        let _ = write!(
-            out,
-            "; {} of rides were cancelled first and have no arrival to compare with",
-            percent_landed(share)
-        );
+        out += &say!(w.aside_cancelled, share = language.percent_landed(share));
+        if let Some(weighted) = &all.weighted {
+            out += &say!(w.aside_weighted, mae = language.seconds(weighted.mae_s));
+        }
     }
-    out.push('.');
+    out += w.list_end;
     Some(out)
 }
 
-fn key_figures(page: &mut String, all: &Summary) {
+fn key_figures(page: &mut String, all: &Summary, language: Language) {
     let (Some(answer), Some(fallback)) = (&all.answer, &all.fallback) else { return };
-    let naive = |figure: fn(&Figures) -> f64, words: fn(f64) -> String| format!("naive {}", words(figure(fallback)));
+    let w = language.words();
+    let s = |value: f64| language.seconds(value);
+    let percent = |value: f64| language.percent(value);
+    let naive = |value: String| say!(w.naive_value, value = value);
+    let of = say!(w.of_what, what = counted(all.counts.predictions, w.predictions));
     let items = [
-        ("Mean absolute error", seconds(answer.mae_s), naive(|f| f.mae_s, seconds)),
-        ("Within 2 minutes", percent(answer.share_within_120_s), naive(|f| f.share_within_120_s, percent)),
-        ("Half are within", seconds(answer.median_ae_s), naive(|f| f.median_ae_s, seconds)),
-        ("Nine in ten are within", seconds(answer.p90_ae_s), naive(|f| f.p90_ae_s, seconds)),
-        ("Later than told", percent(answer.share_late), naive(|f| f.share_late, percent)),
-        (
-            "Labels landed",
-            percent_landed(all.label_maturity.unwrap_or(0.0)),
-            format!("of {}", counted(all.counts.predictions, "prediction", "predictions")),
-        ),
+        (w.key_mae, s(answer.mae_s), naive(s(fallback.mae_s))),
+        (w.key_within, percent(answer.share_within_120_s), naive(percent(fallback.share_within_120_s))),
+        (w.key_half, s(answer.median_ae_s), naive(s(fallback.median_ae_s))),
+        (w.key_ninety, s(answer.p90_ae_s), naive(s(fallback.p90_ae_s))),
+        (w.key_late, percent(answer.share_late), naive(percent(fallback.share_late))),
+        (w.key_landed, language.percent_landed(all.label_maturity.unwrap_or(0.0)), of),
     ];
     page.push_str("<dl class=\"key\">\n");
     for (term, value, beside) in items {
         let _ = writeln!(
             page,
             r#"<div><dt>{term}</dt><dd class="value">{}</dd><dd class="beside">{}</dd></div>"#,
-            keep_units(&escape(&value)),
-            keep_units(&escape(&beside))
+            told(&value),
+            told(&beside)
         );
     }
     page.push_str("</dl>\n");
 }
 
 /// Which mark is whose, in the chart's own marks.
-fn legend(model: &str, naive: &str, more: &[(&str, &str)]) -> String {
+pub(super) fn legend(first: (&str, &str), more: &[(&str, &str)]) -> String {
     let mut out = String::from("<ul class=\"legend\">");
-    for (mark, name) in [(model, "model"), (naive, "naive estimate")].iter().chain(more) {
+    for (mark, name) in std::iter::once(&first).chain(more) {
         let _ = write!(out, r#"<li><svg viewBox="0 0 26 12" aria-hidden="true">{mark}</svg>{name}</li>"#);
     }
     out.push_str("</ul>");
@@ -138,140 +177,174 @@ fn legend(model: &str, naive: &str, more: &[(&str, &str)]) -> String {
 
 const LINE_MODEL: &str = r#"<path class="line model" d="M1,6H25"/>"#;
 const LINE_NAIVE: &str = r#"<path class="line naive" d="M1,6H25"/>"#;
-const BAR_MODEL: &str = r#"<rect class="bar model" x="1" y="1" width="24" height="10"/>"#;
+pub(super) const BAR_MODEL: &str = r#"<rect class="bar model" x="1" y="1" width="24" height="10"/>"#;
 const OUTLINE_NAIVE: &str = r#"<path class="line naive outline" d="M1,6H25"/>"#;
 const BAND: &str = r#"<rect class="band" x="1" y="0" width="24" height="12"/>"#;
 const DOT_MODEL: &str = r#"<circle class="dot model" cx="13" cy="6" r="6"/>"#;
 const DOT_NAIVE: &str = r#"<circle class="dot naive" cx="13" cy="6" r="5"/>"#;
-const MARK_NAIVE: &str = r#"<path class="mark naive" d="M13,-1V13"/>"#;
-const WHISKER: &str = r#"<path class="whisker" d="M3,6H23M3,2V10M23,2V10"/>"#;
+pub(super) const MARK_NAIVE: &str = r#"<path class="mark naive" d="M13,-1V13"/>"#;
+pub(super) const WHISKER: &str = r#"<path class="whisker" d="M3,6H23M3,2V10M23,2V10"/>"#;
 
-fn over_time(page: &mut String, data: &ReportData) {
-    let (Some(wide), Some(narrow)) =
-        (charts::over_time(&data.over_time, true), charts::over_time(&data.over_time, false))
-    else {
-        return;
-    };
-    let _ = write!(
-        page,
-        "<section id=\"over-time\">\n<h2>Error over time</h2>\n<p>{} Paler where fewer than 80&nbsp;% of labels have landed: those figures will still move. Times are UTC.</p>\n<figure>{}{wide}{narrow}</figure>\n",
-        keep_units(&escape(&charts::describe_time(&data.over_time))),
-        legend(LINE_MODEL, LINE_NAIVE, &[(BAND, "95 % interval")]),
-    );
-    page.push_str("<details><summary>The same as a table</summary>\n");
-    let head = [
-        "From, UTC",
-        "Rides",
-        "Model MAE,&nbsp;s",
-        "Naive MAE,&nbsp;s",
-        "Within 2&nbsp;min",
-        "Cancelled",
-        "Labels landed",
-    ];
+fn over_time(page: &mut String, data: &ReportData, language: Language) {
+    let w = language.words();
+    let chart = |wide| charts::over_time(&data.over_time, wide, language);
+    let (Some(wide), Some(narrow)) = (chart(true), chart(false)) else { return };
+    let text = charts::describe_time(&data.over_time, language) + language.gap();
+    section(page, "over-time", w.over_time, &say!(w.over_time_note, text = text));
+    let legend = legend((LINE_MODEL, w.model), &[(LINE_NAIVE, w.naive), (BAND, w.interval_95)]);
+    figure_of(page, &legend, &wide, &narrow);
+    let _ = writeln!(page, "<details><summary>{}</summary>", w.same_as_table);
+    let head = [w.col_from, w.col_rides, w.col_model_mae, w.col_naive_mae, w.col_within, w.col_cancelled, w.col_landed];
     let rows = data.over_time.iter().map(|point| {
         let summary = &point.summary;
         let cells = vec![
             count(summary.counts.joined),
-            figure(summary.answer.as_ref(), |f| number(f.mae_s)),
-            figure(summary.fallback.as_ref(), |f| number(f.mae_s)),
-            figure(summary.answer.as_ref(), |f| percent(f.share_within_120_s)),
+            figure(summary.answer.as_ref(), &|f| number(f.mae_s)),
+            figure(summary.fallback.as_ref(), &|f| number(f.mae_s)),
+            figure(summary.answer.as_ref(), &|f| language.percent(f.share_within_120_s)),
             count(summary.counts.cancelled),
-            summary.label_maturity.map_or_else(dash, percent_landed),
+            landed_cell(summary, language),
         ];
-        (hour(point.from), cells)
+        (language.hour(point.from), cells)
     });
-    table(page, "Figures over time", &head, [("", rows.collect())]);
+    table(page, w.figures_over_time, &head, [("", rows.collect())]);
     page.push_str("</details>\n</section>\n");
 }
 
-fn distribution(page: &mut String, data: &ReportData) {
+fn distribution(page: &mut String, data: &ReportData, language: Language) {
     let (Some(bins), Some(answer), Some(fallback)) = (&data.error_bins, &data.all.answer, &data.all.fallback) else {
         return;
     };
-    let errors = format!(
-        "{} of rides came later than told and {} earlier; for the naive estimate {} and {}.",
-        percent(answer.share_late),
-        percent(answer.share_early),
-        percent(fallback.share_late),
-        percent(fallback.share_early)
+    let w = language.words();
+    let errors = say!(
+        w.errors_text,
+        late = language.percent(answer.share_late),
+        early = language.percent(answer.share_early),
+        naive_late = language.percent(fallback.share_late),
+        naive_early = language.percent(fallback.share_early),
     );
-    let within = format!(
-        "{} of rides came within two minutes of what was told; {} would have by the naive estimate.",
-        percent(answer.share_within_120_s),
-        percent(fallback.share_within_120_s)
+    let within = say!(
+        w.close_text,
+        model = language.percent(answer.share_within_120_s),
+        naive = language.percent(fallback.share_within_120_s),
     );
-    let _ = write!(
+    page.push_str("<div class=\"pair\">\n");
+    section(page, "errors", w.errors, &errors);
+    let _ = writeln!(
         page,
-        "<div class=\"pair\">\n<section id=\"errors\">\n<h2>How far off</h2>\n<p>{}</p>\n<figure>{}{}</figure>\n</section>\n<section id=\"close-enough\">\n<h2>How often close enough</h2>\n<p>{}</p>\n<figure>{}{}</figure>\n</section>\n</div>\n",
-        keep_units(&errors),
-        legend(BAR_MODEL, OUTLINE_NAIVE, &[]),
-        charts::error_histogram(bins, &errors),
-        keep_units(&within),
-        legend(DOT_MODEL, DOT_NAIVE, &[]),
-        charts::shares_within(answer, fallback, &within),
+        "<figure>{}{}</figure>\n</section>",
+        legend((BAR_MODEL, w.model), &[(OUTLINE_NAIVE, w.naive)]),
+        charts::error_histogram(bins, &errors, language),
+    );
+    section(page, "close-enough", w.close, &within);
+    let _ = writeln!(
+        page,
+        "<figure>{}{}</figure>\n</section>\n</div>",
+        legend((DOT_MODEL, w.model), &[(DOT_NAIVE, w.naive)]),
+        charts::shares_within(answer, fallback, &within, language),
     );
 }
 
-fn arms(page: &mut String, data: &ReportData) {
-    let (Some(wide), Some(narrow)) =
-        (charts::bars("arm", &data.by_arm, true), charts::bars("arm", &data.by_arm, false))
-    else {
-        return;
-    };
-    let _ = write!(
-        page,
-        "<section id=\"arms\">\n<h2>Mean absolute error by arm</h2>\n<p>The intervals take rides as independent. Which arm is better is for the experiment’s own test below to say, which counts what was randomised.</p>\n<figure>{}{wide}{narrow}</figure>\n</section>\n",
-        legend(BAR_MODEL, MARK_NAIVE, &[(WHISKER, "95 % interval")]),
-    );
-}
-
-fn tables(page: &mut String, data: &ReportData) {
-    if data.no_figures.is_some() {
-        return;
-    }
-    page.push_str("<section id=\"figures\">\n<h2>Figures in full</h2>\n<p>Error is predicted − actual, so a negative bias means later than told. Small print: 95&nbsp;% interval.</p>\n");
-    let head = [
-        "",
-        "Rides",
-        "MAE,&nbsp;s",
-        "Naive MAE,&nbsp;s",
-        "Better by",
-        "Median,&nbsp;s",
-        "P90,&nbsp;s",
-        "Bias,&nbsp;s",
-        "Within 2&nbsp;min",
-        "Late",
-        "Labels landed",
-    ];
-    let row = |Group { name, summary }: &Group| (name.clone(), cells(summary));
-    let kinds = [("By model version", &data.by_model_version), ("By arm", &data.by_arm), ("By tier", &data.by_tier)];
-    let all = ("", vec![("All".to_owned(), cells(&data.all))]);
-    let blocks = kinds.map(|(kind, groups)| (kind, groups.iter().map(row).collect()));
-    table(page, "Figures by model version, arm and tier", &head, [all].into_iter().chain(blocks));
+fn arms(page: &mut String, data: &ReportData, language: Language) {
+    let w = language.words();
+    let title = say!(w.by_chart, kind = w.kind_arm);
+    let bars = Bars::of("bars-arm", &title, &data.by_arm);
+    let chart = |wide| charts::bars(&bars, wide, language);
+    let (Some(wide), Some(narrow)) = (chart(true), chart(false)) else { return };
+    section(page, "arms", w.arms, w.arms_text);
+    let legend = legend((BAR_MODEL, w.model), &[(MARK_NAIVE, w.naive), (WHISKER, w.interval_95)]);
+    figure_of(page, &legend, &wide, &narrow);
     page.push_str("</section>\n");
 }
 
-fn cells(summary: &Summary) -> Vec<String> {
-    let answer = |pick: fn(&Figures) -> String| figure(summary.answer.as_ref(), pick);
-    let mae = answer(|f| number(f.mae_s));
-    let mae_interval = summary.answer.as_ref().and_then(|f| f.mae_interval_s);
+fn tables(page: &mut String, data: &ReportData, language: Language) {
+    if data.no_figures.is_some() {
+        return;
+    }
+    let w = language.words();
+    section(page, "figures", w.figures, w.figures_text);
+    let head = [
+        "",
+        w.col_rides,
+        w.col_mae,
+        w.col_naive_mae,
+        w.col_better,
+        w.col_median,
+        w.col_p90,
+        w.col_bias,
+        w.col_within,
+        w.col_late,
+        w.col_landed,
+    ];
+    let row = |name: String, summary: &Summary| (name, cells(summary, language));
+    let rows = |groups: &[Group]| groups.iter().map(|group| row(group.name.clone(), &group.summary)).collect();
+    let tiers = data.by_tier.iter().map(|group| row(tier_name(&group.name, language), &group.summary)).collect();
+    let [version, arm, tier] = [w.kind_model_version, w.kind_arm, w.kind_tier].map(|kind| say!(w.by_kind, kind = kind));
+    let blocks: [(&str, Vec<Row>); 4] = [
+        ("", vec![row(w.all.to_owned(), &data.all)]),
+        (&version, rows(&data.by_model_version)),
+        (&arm, rows(&data.by_arm)),
+        (&tier, tiers),
+    ];
+    table(page, w.figures_caption, &head, blocks);
+    shadows(page, data, language);
+    page.push_str("</section>\n");
+}
+
+fn tier_name(name: &str, language: Language) -> String {
+    let w = language.words();
+    let words = |tier: Tier| match tier {
+        Tier::Endpoint => w.tier_endpoint,
+        Tier::SecondEndpoint => w.tier_second,
+        Tier::Fallback => w.tier_fallback,
+    };
+    Tier::ALL.into_iter().find(|tier| tier.as_str() == name).map_or(name, words).to_owned()
+}
+
+fn shadows(page: &mut String, data: &ReportData, language: Language) {
+    if data.shadows.is_empty() {
+        return;
+    }
+    let w = language.words();
+    let _ = writeln!(page, "<h3>{}</h3>\n<p class=\"note\">{}</p>", w.shadows, told(w.shadows_text));
+    let head =
+        ["", w.col_predictions, w.col_failed, w.col_shadow_mae, w.col_answering_mae, w.col_difference, w.col_landed];
+    let row = |shadow: &super::ShadowFigures| {
+        let summary = &shadow.summary;
+        let interval = summary.mae_difference_interval_s.map_or_else(String::new, |[low, high]| {
+            format!("<small>{}</small>", language.range(&number(low), &number(high)))
+        });
+        let cells = vec![
+            count(summary.predictions),
+            count(summary.failed),
+            dots::seconds_cell(summary.shadow.map(|figures| figures.mae_s)),
+            dots::seconds_cell(summary.answering.map(|figures| figures.mae_s)),
+            dots::seconds_cell(summary.mae_difference_s) + &interval,
+            escape(&summary.label_maturity.map_or_else(dash, |share| language.percent_landed(share))),
+        ];
+        (shadow.name.clone(), cells)
+    };
+    table(page, w.shadows, &head, [("", data.shadows.iter().map(row).collect())]);
+}
+
+fn cells(summary: &Summary, language: Language) -> Vec<String> {
+    let answer = |pick: &dyn Fn(&Figures) -> String| figure(summary.answer.as_ref(), pick);
     let better = summary.improvement.as_ref();
     let better_interval = better.and_then(|improvement| improvement.interval);
     vec![
         count(summary.counts.joined),
-        mae + &mae_interval
-            .map_or_else(String::new, |[low, high]| format!("<small>{} to {}</small>", number(low), number(high))),
-        figure(summary.fallback.as_ref(), |f| number(f.mae_s)),
-        better.map_or_else(dash, |improvement| percent(improvement.share))
+        mae_cell(summary, language),
+        figure(summary.fallback.as_ref(), &|f| number(f.mae_s)),
+        better.map_or_else(dash, |improvement| language.percent(improvement.share))
             + &better_interval.map_or_else(String::new, |[low, high]| {
-                format!("<small>{} to {}</small>", percent(low).trim_end_matches(" %"), percent(high))
+                format!("<small>{}</small>", language.range(&language.percent(low), &language.percent(high)))
             }),
-        answer(|f| number(f.median_ae_s)),
-        answer(|f| number(f.p90_ae_s)),
-        answer(|f| number(f.bias_s)),
-        answer(|f| percent(f.share_within_120_s)),
-        answer(|f| percent(f.share_late)),
-        summary.label_maturity.map_or_else(dash, percent_landed).replace('<', "&lt;"),
+        answer(&|f| number(f.median_ae_s)),
+        answer(&|f| number(f.p90_ae_s)),
+        answer(&|f| number(f.bias_s)),
+        answer(&|f| language.percent(f.share_within_120_s)),
+        answer(&|f| language.percent(f.share_late)),
+        landed_cell(summary, language),
     ]
 }
 
@@ -279,16 +352,19 @@ pub(super) fn dash() -> String {
     "–".to_owned()
 }
 
-fn figure(figures: Option<&Figures>, pick: fn(&Figures) -> String) -> String {
+fn figure(figures: Option<&Figures>, pick: &dyn Fn(&Figures) -> String) -> String {
     figures.map_or_else(dash, pick)
 }
+
+/// A row: its name, which is text, and its cells, which are HTML.
+pub(super) type Row = (String, Vec<String>);
 
 /// A table of blocks of rows, each with a heading where it is not empty. Names are escaped here; cells are HTML already.
 pub(super) fn table<'a>(
     page: &mut String,
     caption: &str,
     head: &[&str],
-    blocks: impl IntoIterator<Item = (&'a str, Vec<(String, Vec<String>)>)>,
+    blocks: impl IntoIterator<Item = (&'a str, Vec<Row>)>,
 ) {
     let _ = write!(
         page,
@@ -320,53 +396,4 @@ pub(super) fn table<'a>(
         page.push_str("</tbody>\n");
     }
     page.push_str("</table></div>\n");
-}
-
-fn counts(page: &mut String, data: &ReportData) {
-    let counts = &data.all.counts;
-    let rows = [
-        ("Predictions", counts.predictions, "answered requests, each counted once"),
-        ("Candidates", counts.candidates, "cars asked about; only the dispatched one meets its truth"),
-        ("Outcomes", counts.outcomes, "predictions of which anything was heard"),
-        ("Joined", counts.joined, "the dispatched car arrived: these make the figures"),
-        ("Cancelled", counts.cancelled, "cancelled before the car came: no arrival to compare with"),
-        ("Pending", counts.pending, "no arrival and no cancellation yet"),
-        ("Unknown candidate", counts.unknown_candidate, "the car that arrived was not among those asked about"),
-        ("Unusable", counts.unusable, "the answer is not a number of seconds, or the arrival is before the request"),
-        ("Unmatched outcomes", data.unmatched_outcomes, "outcomes that name no prediction of this model"),
-    ];
-    page.push_str("<section id=\"counts\">\n<h2>What became of the predictions</h2>\n");
-    page.push_str(
-        "<div class=\"scroll\"><table class=\"counts\"><caption>Counts of predictions and outcomes</caption><tbody>\n",
-    );
-    for (name, n, meaning) in rows {
-        let _ = writeln!(page, r#"<tr><th scope="row">{name}<small>{meaning}</small></th><td>{}</td></tr>"#, count(n));
-    }
-    page.push_str("</tbody></table></div>\n");
-    page.push_str("<p class=\"note\">The figures hold for dispatched cars that arrived. A ride is likelier to be cancelled where the estimate was bad, so the true error is likelier larger than smaller.</p>\n</section>\n");
-}
-
-fn footer(page: &mut String, data: &ReportData) {
-    page.push_str("<footer><dl>\n");
-    let mut item = |term: &str, value: &str| {
-        let _ = writeln!(page, "<dt>{term}</dt><dd>{}</dd>", escape(value));
-    };
-    if let Some(release) = &data.facts.release {
-        item("Release in force", release.release_id.as_str());
-        item("Released", &instant(release.created_at));
-        if let Some(experiment) = &release.experiment_id {
-            item("Experiment", experiment);
-        }
-        let arms: Vec<String> = release
-            .arms
-            .iter()
-            .map(|arm| {
-                let weight = arm.weight.map_or_else(String::new, |weight| format!(", {}", percent(weight)));
-                format!("{} (model {}{weight})", arm.name, arm.model_version)
-            })
-            .collect();
-        item(if arms.len() == 1 { "Arm" } else { "Arms" }, &arms.join("; "));
-    }
-    item("Report made", &instant(data.facts.generated_at));
-    page.push_str("</dl></footer>\n");
 }

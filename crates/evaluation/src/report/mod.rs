@@ -1,20 +1,31 @@
-//! The report: figures for a program ([`ReportData`], `report.json`), a page for people ([`render_html`]) and a summary
-//! for a terminal ([`render_text`]). All three say the same, and where there is nothing to say they say why.
+//! The report: figures for a program ([`ReportData`], `report.json`), a page for people ([`render_html`]), Markdown, and a
+//! summary for a terminal ([`render_text`]). All say the same, in each [`Language`], and where there is nothing to say they
+//! say why.
 
+mod breakdown;
 mod charts;
 mod data;
+mod dots;
 mod drift;
+mod error_bins;
 mod experiments;
 mod headline;
 mod html;
+pub(crate) mod language;
+mod lineage;
 mod markdown;
+mod segments;
 mod svg;
 mod text;
-pub(crate) mod words;
+mod verdicts;
 
+pub use breakdown::{DimensionFigures, MIN_SEGMENT_RIDES, SegmentToLookAt};
 pub use data::{
-    ArmFacts, ErrorBin, ErrorBins, Group, NoFigures, ReleaseFacts, ReportData, ReportFacts, RetrainingReason, TimePoint,
+    ArmFacts, Group, NoFigures, ReleaseFacts, ReportData, ReportFacts, RetrainingReason, ShadowFigures, TimePoint,
+    TrainingFacts,
 };
-pub use html::render_html;
+pub use error_bins::{ErrorBin, ErrorBins};
+pub use html::{PageOptions, render_html};
+pub use language::Language;
 pub use markdown::render_markdown;
 pub use text::render_text;
