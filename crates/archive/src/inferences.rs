@@ -58,7 +58,7 @@ fn write_rows(mut rows: impl Iterator<Item = Result<Row, ArchiveError>>) -> Resu
         Ok(rows) => Some(batch(&rows)),
         Err(error) => Some(Err(error)),
     });
-    parquet_file::write(INFERENCES, &["inference_id", "event_digest"], batches)
+    parquet_file::write(arrow_schema(INFERENCES), &["inference_id", "event_digest"], &[], batches)
 }
 
 struct Row {

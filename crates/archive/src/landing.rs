@@ -11,7 +11,7 @@ use flate2::bufread::MultiGzDecoder;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    BadLine, Rejection, outcomes, predictions,
+    BadLine, PredictionRows, Rejection, outcomes,
     sagemaker::{self, Place},
     shadows,
 };
@@ -35,7 +35,7 @@ impl Default for DecodeLimits {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Rows {
     /// Of `landing/predictions/<model>/`.
-    Predictions(Vec<PredictionRecord>),
+    Predictions(Box<PredictionRows>),
     /// Of `landing/shadows/<model>/`.
     Shadows(Vec<ShadowRecord>),
     /// Of `landing/outcomes/` and `landing/ground-truth/`.
@@ -100,7 +100,13 @@ pub fn decode_landing(table: &Table, bytes: &[u8], limits: DecodeLimits) -> Land
 pub fn decode_source(source: &LandingSource, bytes: &[u8], limits: DecodeLimits) -> Landed {
     match source {
         LandingSource::Predictions(model) => {
-            landed(lines(bytes, limits, |line| prediction(model, line)), Rows::Predictions)
+            let mut rows = PredictionRows::default();
+            // The form that the proxy writes, or else any form, and the reason of a bad line.
+            let decode = |line: &[u8]| {
+                if rows.push_line(model, line) { Ok(()) } else { rows.push(&prediction(model, line)?) }
+            };
+            let Lines { bad, complete, bytes_read, .. } = lines(bytes, limits, decode);
+            Landed { rows: Rows::Predictions(Box::new(rows)), bad, complete, bytes_read }
         }
         LandingSource::Shadows(model) => landed(lines(bytes, limits, |line| shadow(model, line)), Rows::Shadows),
         LandingSource::Outcomes => landed(lines(bytes, limits, outcome), Rows::Outcomes),
@@ -119,10 +125,10 @@ fn landed<R>(lines: Lines<R>, rows: impl Fn(Vec<R>) -> Rows) -> Landed {
     Landed { rows: rows(good), bad, complete, bytes_read }
 }
 
-fn prediction(model: &ModelName, line: &[u8]) -> Result<PredictionRecord, Rejection> {
+/// A record's line in any form.
+pub(crate) fn prediction(model: &ModelName, line: &[u8]) -> Result<PredictionRecord, Rejection> {
     let mut record: PredictionRecord = parse(line)?;
     check_model(&record.model, model)?;
-    predictions::check(&record)?;
     if !is_archivable(record.requested_at) || !is_archivable(record.answered_at) {
         return Err(Rejection::new("invalid_time", "requested_at and answered_at must lie in the years 1970 to 2199"));
     }
@@ -206,15 +212,41 @@ fn reason_of(error: &serde_json::Error) -> &'static str {
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 
-/// The object's bytes, decompressed where its first bytes say so (all members or frames, one after the other).
-fn decompressed(bytes: &[u8]) -> std::io::Result<Box<dyn BufRead + '_>> {
-    Ok(if bytes.starts_with(GZIP) {
-        Box::new(BufReader::new(MultiGzDecoder::new(bytes)))
-    } else if bytes.starts_with(ZSTD) {
-        Box::new(BufReader::new(zstd::stream::read::Decoder::with_buffer(bytes)?))
-    } else {
-        Box::new(bytes)
-    })
+/// An object's lines, decompressed where its first bytes say so (all members or frames, one after the other).
+enum LineReader<'a> {
+    Plain(&'a [u8]),
+    Packed { reader: std::io::Take<Box<dyn BufRead + 'a>>, line: Vec<u8> },
+}
+
+impl<'a> LineReader<'a> {
+    /// Reads no more than `limit` bytes of what is compressed.
+    fn new(bytes: &'a [u8], limit: u64) -> std::io::Result<Self> {
+        let reader: Box<dyn BufRead + '_> = if bytes.starts_with(GZIP) {
+            Box::new(BufReader::new(MultiGzDecoder::new(bytes)))
+        } else if bytes.starts_with(ZSTD) {
+            Box::new(BufReader::new(zstd::stream::read::Decoder::with_buffer(bytes)?))
+        } else {
+            return Ok(Self::Plain(bytes));
+        };
+        Ok(Self::Packed { reader: reader.take(limit), line: Vec::new() })
+    }
+
+    /// The next line with its line break, empty at the end.
+    fn next(&mut self) -> std::io::Result<&[u8]> {
+        match self {
+            Self::Plain(rest) => {
+                let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
+                let (line, after) = rest.split_at(end);
+                *rest = after;
+                Ok(line)
+            }
+            Self::Packed { reader, line } => {
+                line.clear();
+                reader.read_until(b'\n', line)?;
+                Ok(line)
+            }
+        }
+    }
 }
 
 struct Lines<R> {
@@ -224,43 +256,40 @@ struct Lines<R> {
     bytes_read: u64,
 }
 
-fn lines<R>(bytes: &[u8], limits: DecodeLimits, decode: impl Fn(&[u8]) -> Result<R, Rejection>) -> Lines<R> {
+fn lines<R>(bytes: &[u8], limits: DecodeLimits, mut decode: impl FnMut(&[u8]) -> Result<R, Rejection>) -> Lines<R> {
     let limit = limits.max_decompressed_bytes;
     let (mut good, mut bad, mut unlisted) = (Vec::new(), Vec::new(), 0u64);
     let mut offset = 0;
     let damage = |offset, reason, detail| BadLine { offset, reason, detail, original: Vec::new() };
     let corrupt = |offset, error: std::io::Error| damage(offset, "corrupt_compression", error.to_string());
-    let mut reader = match decompressed(bytes) {
-        // One byte more than the limit tells an object that is too large from one that just fits.
-        Ok(reader) => reader.take(limit.saturating_add(1)),
+    // One byte more than the limit tells an object that is too large from one that just fits.
+    let mut reader = match LineReader::new(bytes, limit.saturating_add(1)) {
+        Ok(reader) => reader,
         Err(error) => return Lines { good, bad: vec![corrupt(0, error)], complete: false, bytes_read: 0 },
     };
-    let mut line = Vec::new();
     let mut end = None;
     loop {
-        line.clear();
-        let length = match reader.read_until(b'\n', &mut line) {
-            Ok(0) => break,
-            Ok(length) => length as u64,
+        let line = match reader.next() {
+            Ok([]) => break,
+            Ok(line) => line,
             Err(error) => {
                 end = Some(corrupt(offset, error));
                 break;
             }
         };
+        let length = line.len() as u64;
         if offset + length > limit {
             let detail = format!("the object has over {limit} bytes once decompressed; split it and land the parts");
             end = Some(damage(offset, "too_large", detail));
             break;
         }
-        if line.last() == Some(&b'\n') {
-            line.pop();
-        }
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
         if !line.iter().all(u8::is_ascii_whitespace) {
-            match decode(&line) {
+            match decode(line) {
                 Ok(record) => good.push(record),
                 Err(_) if bad.len() >= limits.max_bad_lines => unlisted += 1,
                 Err(Rejection { reason, detail }) => {
-                    bad.push(BadLine { offset, reason, detail, original: line.clone() });
+                    bad.push(BadLine { offset, reason, detail, original: line.to_vec() });
                 }
             }
         }
@@ -292,6 +321,11 @@ mod tests {
 
     fn decode(bytes: &[u8]) -> Landed {
         decode_landing(&predictions_table(), bytes, DecodeLimits::default())
+    }
+
+    fn records_of(landed: &Landed) -> Vec<PredictionRecord> {
+        let Rows::Predictions(rows) = &landed.rows else { panic!() };
+        rows.to_records().unwrap()
     }
 
     fn json(record: &PredictionRecord) -> String {
@@ -337,7 +371,7 @@ mod tests {
         }
         bytes.extend(line.bytes()); // without a line break at the end
         let landed = decode(&bytes);
-        assert_eq!(landed.rows, Rows::Predictions(vec![good; bad.len() + 1]));
+        assert_eq!(records_of(&landed), vec![good; bad.len() + 1]);
         assert!(landed.complete);
         let found: Vec<_> = landed.bad.iter().map(|line| (line.reason, line.original.clone())).collect();
         assert_eq!(found, bad);
@@ -374,7 +408,7 @@ mod tests {
             answered_at: "2026-01-31T12:00:00.123456789Z".parse().unwrap(),
             ..samples::prediction(1)
         };
-        let Rows::Predictions(records) = decode(json(&record).as_bytes()).rows else { panic!() };
+        let records = records_of(&decode(json(&record).as_bytes()));
         assert_eq!(records[0].answered_at.to_string(), "2026-01-31T12:00:00.123456Z");
     }
 
@@ -455,9 +489,10 @@ mod tests {
                 prop_assert_eq!(&text[at..at + bad.original.len()], bad.original.as_slice());
                 prop_assert!(at == 0 || text[at - 1] == b'\n');
             }
-            if let Rows::Predictions(records) = landed.rows {
-                prop_assert!(crate::write_predictions(&records).is_ok(), "what was taken can be archived");
-            }
+            let records = records_of(&landed);
+            let Rows::Predictions(rows) = landed.rows else { panic!() };
+            let file = crate::write_prediction_rows(&rows, &rows.sorted()).unwrap();
+            prop_assert_eq!(file, crate::write_predictions(&crate::merge_predictions([records])).unwrap());
         }
 
         #[test]

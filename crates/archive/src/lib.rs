@@ -44,7 +44,7 @@ pub use landing::{DecodeLimits, Landed, Rows, decode_landing, decode_source};
 pub use merge::{MergedFile, merge, merge_into_file, merge_outcomes, merge_predictions};
 pub use outcomes::{read_outcomes, write_outcomes};
 pub use parquet_file::{FOOTER_BYTES, footer_rows};
-pub use predictions::{MAX_INPUTS_BYTES, read_predictions, write_predictions};
+pub use predictions::{MAX_INPUTS_BYTES, PredictionRows, read_predictions, write_prediction_rows, write_predictions};
 pub use quarantine::{BadLine, QuarantinedLine};
 pub use record::{Record, RecordStream};
 pub use sagemaker::GROUND_TRUTH_METRIC;

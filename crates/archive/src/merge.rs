@@ -169,6 +169,23 @@ mod tests {
         }
 
         #[test]
+        fn rows_merge_as_their_records_do(a in predictions(), b in predictions(), sorted: bool) {
+            let mut additions = crate::PredictionRows::default();
+            for record in &b {
+                additions.push(record).unwrap();
+            }
+            prop_assert_eq!(additions.merge_into_file(None).unwrap(), merge_into_file(None, &b).unwrap());
+            let existing = merge_predictions([a]);
+            let existing: Vec<_> = if sorted { existing } else { existing.into_iter().rev().collect() };
+            let file = PredictionRecord::write_sorted(existing.into_iter().map(Ok)).unwrap();
+            let merged = additions.merge_into_file(Some(&file)).unwrap();
+            prop_assert_eq!(&merged, &merge_into_file(Some(&file), &b).unwrap());
+            let mut read = crate::PredictionRows::default();
+            prop_assert_eq!(read.push_file(merged.bytes.clone()).unwrap() as u64, merged.records);
+            prop_assert_eq!(read.to_records().unwrap(), crate::read_predictions(merged.bytes).unwrap());
+        }
+
+        #[test]
         fn merging_shadows_is_a_semilattice(a in shadows(), b in shadows(), c in shadows()) {
             laws(&a, &b, &c);
         }

@@ -59,7 +59,7 @@ fn write_rows(mut rows: impl Iterator<Item = Result<Row, ArchiveError>>) -> Resu
         Ok(rows) => Some(batch(&rows)),
         Err(error) => Some(Err(error)),
     });
-    parquet_file::write(OUTCOMES, &["prediction_id", "observed_at", "event_digest"], batches)
+    parquet_file::write(arrow_schema(OUTCOMES), &["prediction_id", "observed_at", "event_digest"], &[], batches)
 }
 
 struct Row {

@@ -6,7 +6,7 @@ use arrow_array::{
     Array, ArrowPrimitiveType, ListArray, PrimitiveArray, RecordBatch, RecordBatchOptions, StringArray, cast::AsArray,
     new_null_array, types::TimestampMicrosecondType,
 };
-use arrow_schema::{Field, Schema};
+use arrow_schema::{Field, Schema, SchemaRef};
 use bytes::Bytes;
 use domain::truncate_to_micros;
 use jiff::Timestamp;
@@ -27,33 +27,52 @@ use parquet::{
 
 use crate::{
     ArchiveError,
-    schema::{Column, arrow_schema},
+    schema::{Column, LIST_ITEM},
 };
 
 /// Rows per batch in memory, in both directions. With the limit on a record's inputs it bounds a batch's bytes.
 pub(crate) const BATCH_ROWS: usize = 2048;
 /// Rows per row group: an id's page is found within few megabytes, and a group still compresses well.
 const ROW_GROUP_ROWS: usize = 64 * 1024;
-const ZSTD_LEVEL: i32 = 3;
+/// Doubles hardly compress; a higher level makes files of the same size, later.
+const ZSTD_LEVEL: i32 = 1;
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 /// Fixed, so that the same rows are the same bytes whichever version of the writer's library is linked.
 const CREATED_BY: &str = "mannen version 1.0.0 (build archive)";
 
-/// Columns whose values hardly ever repeat: a dictionary would only be thrown away again.
-const WITHOUT_DICTIONARY: [&str; 2] = ["prediction", "event_digest"];
+/// Columns whose values hardly ever repeat: a dictionary would only be thrown away again, or be larger than they are.
+const WITHOUT_DICTIONARY: [&[&str]; 13] = [
+    &["event_digest"],
+    &["candidate_inputs"],
+    &["prediction"],
+    &["fallback"],
+    &["features", "list", LIST_ITEM],
+    &["requested_at"],
+    &["answered_at"],
+    &["inference_time"],
+    &["last_shown"],
+    &["shown"],
+    &["lower"],
+    &["upper"],
+    &["uncorrected"],
+];
 
-/// Writes batches of `columns`, whose rows are in ascending order of the columns `sort`. The Bloom filter on the first of
-/// these, the id, begins at a row group's size and is folded to what the ids that came need.
+/// Columns that nobody looks for a value in: smallest and largest would be computed for nothing.
+const WITHOUT_STATISTICS: [&[&str]; 3] = [&["inputs"], &["candidate_inputs"], &["features", "list", LIST_ITEM]];
+
+/// Writes batches of `schema`, whose rows are in ascending order of the columns `sort`. The Bloom filter on the first of
+/// these, the id, begins at a row group's size and is folded to what the ids that came need. The columns `distinct` differ
+/// from row to row.
 pub(crate) fn write(
-    columns: &'static [Column],
+    schema: SchemaRef,
     sort: &[&str],
+    distinct: &[&str],
     batches: impl Iterator<Item = Result<RecordBatch, ArchiveError>>,
 ) -> Result<Bytes, ArchiveError> {
     let path = |name: &str| ColumnPath::from(name);
-    let position = |name: &str| columns.iter().position(|column| column.name == name);
     let sorting = sort
         .iter()
-        .filter_map(|name| position(name))
+        .filter_map(|name| schema.index_of(name).ok())
         .map(|index| SortingColumn { column_idx: index as i32, descending: false, nulls_first: false })
         .collect();
     let mut properties = WriterProperties::builder()
@@ -67,12 +86,19 @@ pub(crate) fn write(
             .set_column_bloom_filter_fpp(path(id), BLOOM_FALSE_POSITIVES)
             .set_column_bloom_filter_max_ndv(path(id), ROW_GROUP_ROWS as u64);
     }
-    for name in WITHOUT_DICTIONARY {
+    let nested = |parts: &[&str]| ColumnPath::new(parts.iter().map(|part| (*part).to_owned()).collect());
+    for parts in WITHOUT_DICTIONARY {
+        properties = properties.set_column_dictionary_enabled(nested(parts), false);
+    }
+    for name in distinct {
         properties = properties.set_column_dictionary_enabled(path(name), false);
+    }
+    for parts in WITHOUT_STATISTICS {
+        properties = properties.set_column_statistics_enabled(nested(parts), EnabledStatistics::None);
     }
     // The Parquet schema says all; a copy of it in Arrow's own form would be the larger part of a small file.
     let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
-    let mut writer = ArrowWriter::try_new_with_options(Vec::new(), arrow_schema(columns), options)?;
+    let mut writer = ArrowWriter::try_new_with_options(Vec::new(), schema, options)?;
     for batch in batches {
         writer.write(&batch?)?;
     }
@@ -236,7 +262,7 @@ mod tests {
         serialized_reader::ReadOptionsBuilder,
     };
 
-    use super::{Compression, footer_rows};
+    use super::{ColumnPath, Compression, WITHOUT_STATISTICS, footer_rows};
     use crate::{samples, write_inferences, write_outcomes, write_predictions};
 
     #[test]
@@ -252,7 +278,13 @@ mod tests {
         assert!(codecs.into_iter().all(|codec| matches!(codec, Compression::ZSTD(_))));
         assert_eq!(metadata.file_metadata().created_by(), Some("mannen version 1.0.0 (build archive)"));
         let group = metadata.row_group(0);
-        assert!((0..group.num_columns()).all(|column| group.column(column).column_index_offset().is_some()));
+        let unsearched = |path: &ColumnPath| WITHOUT_STATISTICS.iter().any(|parts| path.parts() == *parts);
+        assert!(
+            group
+                .columns()
+                .iter()
+                .all(|column| { column.column_index_offset().is_some() != unsearched(column.column_path()) })
+        );
         assert!((0..group.num_columns()).all(|column| group.column(column).offset_index_offset().is_some()));
         assert_eq!(group.sorting_columns().unwrap().iter().map(|c| c.column_idx).collect::<Vec<_>>(), [0, 2]);
         let ids = group.column(0).statistics().unwrap();

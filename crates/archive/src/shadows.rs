@@ -75,7 +75,7 @@ pub(crate) fn write_sorted<R: Borrow<ShadowRecord>>(
         Ok(batches) => Some(batches.into_iter().map(Ok).collect::<Vec<_>>()),
         Err(error) => Some(vec![Err(error)]),
     });
-    parquet_file::write(SHADOWS, &["prediction_id", "arm", "candidate_index"], batches.flatten())
+    parquet_file::write(arrow_schema(SHADOWS), &["prediction_id", "arm", "candidate_index"], &[], batches.flatten())
 }
 
 fn batch(rows: &[Row<'_>]) -> Result<RecordBatch, ArchiveError> {

@@ -16,14 +16,19 @@ macro_rules! name {
             pub fn as_str(&self) -> &str {
                 &self.0
             }
+
+            /// Whether `text` can be one.
+            pub fn is_valid(text: &str) -> bool {
+                let valid: fn(&str) -> bool = $valid;
+                valid(text)
+            }
         }
 
         impl TryFrom<String> for $name {
             type Error = DomainError;
 
             fn try_from(value: String) -> Result<Self, DomainError> {
-                let valid: fn(&str) -> bool = $valid;
-                if valid(&value) {
+                if Self::is_valid(&value) {
                     Ok(Self(value))
                 } else {
                     Err(DomainError::InvalidName { what: $what, value, expected: $expected })

@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use archive::{BadLine, DecodeLimits, Landed, Record, Rows, decode_source, merge};
+use archive::{
+    ArchiveError, BadLine, DecodeLimits, Landed, PredictionRows, Record, Rows, decode_source, merge,
+    write_prediction_rows,
+};
 use bytes::Bytes;
 use cloud::object_store::{ObjectStore, PutCondition};
 use domain::{
-    DomainError, InferenceRecord, OutcomeEvent, PredictionRecord, ShadowRecord,
+    DomainError, Hour, InferenceRecord, OutcomeEvent, ShadowRecord,
     digest::sha256_hex,
     lake::{self, Partition, Table},
 };
@@ -155,7 +158,7 @@ pub(crate) async fn quarantine<S: ObjectStore + ?Sized>(
 struct Batch {
     bytes: u64,
     objects: Vec<Fetched>,
-    predictions: BTreeMap<Partition, Pending<PredictionRecord>>,
+    predictions: BTreeMap<Table, PendingPredictions>,
     shadows: BTreeMap<Partition, Pending<ShadowRecord>>,
     outcomes: BTreeMap<Partition, Pending<OutcomeEvent>>,
     inferences: BTreeMap<Partition, Pending<InferenceRecord>>,
@@ -166,6 +169,23 @@ struct Fetched {
     complete: bool,
     quarantined: usize,
     failure: Option<Failure>,
+}
+
+/// The predictions of one model, and for each the object (position in the batch) that it comes from.
+#[derive(Default)]
+struct PendingPredictions {
+    rows: PredictionRows,
+    sources: Vec<usize>,
+}
+
+/// A segment to be written.
+struct Segment {
+    partition: Partition,
+    bytes: Result<Bytes, ArchiveError>,
+    /// The objects that its rows come from.
+    sources: BTreeSet<usize>,
+    records: usize,
+    duplicates: usize,
 }
 
 /// The rows of one segment, and the objects (positions in the batch) that they come from.
@@ -180,7 +200,11 @@ impl Batch {
         let source = self.objects.len();
         self.bytes += bytes_read;
         match rows {
-            Rows::Predictions(records) => sort_in(&mut self.predictions, source, table, records),
+            Rows::Predictions(rows) => {
+                let pending = self.predictions.entry(table.clone()).or_default();
+                pending.sources.resize(pending.sources.len() + rows.len(), source);
+                pending.rows.append(&rows);
+            }
             Rows::Shadows(records) => sort_in(&mut self.shadows, source, table, records),
             Rows::Outcomes(events) => sort_in(&mut self.outcomes, source, table, events),
             Rows::Inferences(records) => sort_in(&mut self.inferences, source, table, records),
@@ -194,10 +218,12 @@ impl Batch {
         let shadows = std::mem::take(&mut self.shadows);
         let outcomes = std::mem::take(&mut self.outcomes);
         let inferences = std::mem::take(&mut self.inferences);
-        self.write_segments(store, predictions, &mut outcome.summary).await;
-        self.write_segments(store, shadows, &mut outcome.summary).await;
-        self.write_segments(store, outcomes, &mut outcome.summary).await;
-        self.write_segments(store, inferences, &mut outcome.summary).await;
+        let summary = &mut outcome.summary;
+        let of_predictions = predictions.into_iter().flat_map(|(table, pending)| pending.segments(&table));
+        self.write_segments(store, of_predictions, summary).await;
+        self.write_segments(store, shadows.into_iter().map(segment_of), summary).await;
+        self.write_segments(store, outcomes.into_iter().map(segment_of), summary).await;
+        self.write_segments(store, inferences.into_iter().map(segment_of), summary).await;
         let deletions = self.objects.into_iter().map(async |mut object| {
             if object.failure.is_none() && object.complete {
                 let deleted = store.delete_object(object.key.as_str()).await;
@@ -219,17 +245,15 @@ impl Batch {
         }
     }
 
-    async fn write_segments<R: Record, S: ObjectStore + ?Sized>(
+    async fn write_segments<S: ObjectStore + ?Sized>(
         &mut self,
         store: &S,
-        partitions: BTreeMap<Partition, Pending<R>>,
+        segments: impl Iterator<Item = Segment>,
         summary: &mut ArchiveSummary,
     ) {
-        let writes = partitions.into_iter().map(async |(partition, Pending { rows, sources })| {
-            let before = rows.len();
-            let records = merge([rows]);
-            let (count, duplicates) = (records.len(), before - records.len());
-            (write_segment(store, &partition, records).await, sources, count, duplicates)
+        let writes = segments.map(async |segment| {
+            let Segment { partition, bytes, sources, records, duplicates } = segment;
+            (write_segment(store, &partition, bytes).await, sources, records, duplicates)
         });
         let mut writes = stream::iter(writes).buffered(CONCURRENCY);
         while let Some((written, sources, count, duplicates)) = writes.next().await {
@@ -249,6 +273,37 @@ impl Batch {
     }
 }
 
+impl PendingPredictions {
+    /// One segment per hour.
+    fn segments(self, table: &Table) -> Vec<Segment> {
+        let Self { rows, sources } = self;
+        // What an hour's segment is of, with its duplicates.
+        let mut by_hour: BTreeMap<Hour, (usize, BTreeSet<usize>)> = BTreeMap::new();
+        for (position, source) in sources.into_iter().enumerate() {
+            let (count, objects) = by_hour.entry(rows.hour(position)).or_default();
+            *count += 1;
+            objects.insert(source);
+        }
+        let order = rows.sorted();
+        let segments = by_hour.into_iter().map(|(hour, (count, sources))| {
+            let partition = Partition { table: table.clone(), hour };
+            // Ids begin with their time, so the rows of an hour follow each other.
+            let begin = order.partition_point(|&position| rows.hour(position) < hour);
+            let end = order.partition_point(|&position| rows.hour(position) <= hour);
+            let bytes = write_prediction_rows(&rows, &order[begin..end]);
+            Segment { partition, bytes, sources, records: end - begin, duplicates: count - (end - begin) }
+        });
+        segments.collect()
+    }
+}
+
+fn segment_of<R: Record>((partition, Pending { rows, sources }): (Partition, Pending<R>)) -> Segment {
+    let before = rows.len();
+    let merged = merge([rows]);
+    let (records, duplicates) = (merged.len(), before - merged.len());
+    Segment { partition, bytes: R::write_sorted(merged.into_iter().map(Ok)), sources, records, duplicates }
+}
+
 fn sort_in<R: Record>(partitions: &mut BTreeMap<Partition, Pending<R>>, source: usize, table: &Table, rows: Vec<R>) {
     for row in rows {
         let partition = Partition { table: table.clone(), hour: row.hour() };
@@ -259,13 +314,12 @@ fn sort_in<R: Record>(partitions: &mut BTreeMap<Partition, Pending<R>>, source: 
     }
 }
 
-async fn write_segment<R: Record, S: ObjectStore + ?Sized>(
+async fn write_segment<S: ObjectStore + ?Sized>(
     store: &S,
     partition: &Partition,
-    records: Vec<R>,
+    bytes: Result<Bytes, ArchiveError>,
 ) -> Result<(), ArchiverError> {
-    let bytes = R::write_sorted(records.into_iter().map(Ok))
-        .map_err(|source| ArchiverError::Archive { key: lake::segment_prefix(partition), source })?;
+    let bytes = bytes.map_err(|source| ArchiverError::Archive { key: lake::segment_prefix(partition), source })?;
     let key = lake::segment(partition, &sha256_hex(&bytes));
     // Where it is there already, an earlier try has written the same bytes. Should a compaction delete that one in this
     // very moment, then because the hour file holds it.

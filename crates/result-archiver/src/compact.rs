@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use archive::{MergedFile, Record, merge, merge_into_file};
+use archive::{ArchiveError, MergedFile, PredictionRows, Record, merge_into_file};
+use bytes::Bytes;
 use cloud::object_store::{ListedObject, ObjectStore, PutCondition, PutOutcome};
 use domain::{
-    InferenceRecord, OutcomeEvent, PredictionRecord, ShadowRecord,
+    InferenceRecord, OutcomeEvent, ShadowRecord,
     lake::{self, Partition, Table},
 };
 use futures::{StreamExt, stream};
@@ -17,7 +18,7 @@ use crate::{ArchiverError, Failure, archive_batch::CONCURRENCY};
 const PARTITIONS_AT_ONCE: usize = 4;
 /// How much is merged into an hour file at once: a backlog is worked off round by round, each durable by itself.
 const SEGMENTS_PER_ROUND: usize = 500;
-const BYTES_PER_ROUND: u64 = 16 * 1024 * 1024;
+const BYTES_PER_ROUND: u64 = 32 * 1024 * 1024;
 /// How often a merge is begun anew since another writer was faster.
 const MAX_TRIES: usize = 10;
 
@@ -67,6 +68,38 @@ pub struct CompactionOutcome {
     pub failures: BTreeMap<String, Failure>,
 }
 
+/// The rows of some segments of one hour.
+trait SegmentRows: Default + Send + Sync {
+    /// Adds a segment's rows; none of them where it fails. Returns how many.
+    fn push_segment(&mut self, bytes: Bytes) -> Result<u64, ArchiveError>;
+
+    /// The union of these rows and a file.
+    fn union(&self, existing: Option<&Bytes>) -> Result<MergedFile, ArchiveError>;
+}
+
+impl SegmentRows for PredictionRows {
+    fn push_segment(&mut self, bytes: Bytes) -> Result<u64, ArchiveError> {
+        self.push_file(bytes).map(|rows| rows as u64)
+    }
+
+    fn union(&self, existing: Option<&Bytes>) -> Result<MergedFile, ArchiveError> {
+        self.merge_into_file(existing)
+    }
+}
+
+impl<R: Record> SegmentRows for Vec<R> {
+    fn push_segment(&mut self, bytes: Bytes) -> Result<u64, ArchiveError> {
+        let records = R::read(bytes)?;
+        let count = records.len() as u64;
+        self.extend(records);
+        Ok(count)
+    }
+
+    fn union(&self, existing: Option<&Bytes>) -> Result<MergedFile, ArchiveError> {
+        merge_into_file(existing, self)
+    }
+}
+
 /// Merges all segments into their hour files, hour by hour. An hour file is replaced only if it is still the one that
 /// was read, and segments are deleted only after that, so two compactions at once lose nothing: the slower one begins
 /// anew. A segment that cannot be read is left where it is and does not keep the others from being merged.
@@ -88,10 +121,10 @@ pub async fn compact<S: ObjectStore + ?Sized>(
         }
     }
     let hours = partitions.into_iter().map(async |(partition, segments)| match &partition.table {
-        Table::Predictions(_) => hour::<PredictionRecord, S>(store, &partition, segments, stop_at).await,
-        Table::Shadows(_) => hour::<ShadowRecord, S>(store, &partition, segments, stop_at).await,
-        Table::Outcomes => hour::<OutcomeEvent, S>(store, &partition, segments, stop_at).await,
-        Table::Inferences(_) => hour::<InferenceRecord, S>(store, &partition, segments, stop_at).await,
+        Table::Predictions(_) => hour::<PredictionRows, S>(store, &partition, segments, stop_at).await,
+        Table::Shadows(_) => hour::<Vec<ShadowRecord>, S>(store, &partition, segments, stop_at).await,
+        Table::Outcomes => hour::<Vec<OutcomeEvent>, S>(store, &partition, segments, stop_at).await,
+        Table::Inferences(_) => hour::<Vec<InferenceRecord>, S>(store, &partition, segments, stop_at).await,
     });
     let mut hours = stream::iter(hours).buffered(PARTITIONS_AT_ONCE);
     while let Some(CompactionOutcome { summary, failures }) = hours.next().await {
@@ -110,7 +143,7 @@ impl CompactionOutcome {
 }
 
 /// All segments of one hour, round by round.
-async fn hour<R: Record, S: ObjectStore + ?Sized>(
+async fn hour<R: SegmentRows, S: ObjectStore + ?Sized>(
     store: &S,
     partition: &Partition,
     segments: Vec<ListedObject>,
@@ -144,31 +177,38 @@ fn round_length(segments: &[ListedObject]) -> usize {
 }
 
 /// One round: reads segments, merges them into the hour file by compare-and-swap, then deletes them.
-async fn merge_round<R: Record, S: ObjectStore + ?Sized>(
+async fn merge_round<R: SegmentRows, S: ObjectStore + ?Sized>(
     store: &S,
     partition: &Partition,
     segments: &[ListedObject],
     outcome: &mut CompactionOutcome,
 ) -> Result<(), ArchiverError> {
-    let reads = segments.iter().map(async |segment| (&segment.key, read_segment::<R, S>(store, &segment.key).await));
+    let reads = segments.iter().map(async |segment| (&segment.key, store.get_object(&segment.key, None).await));
     let mut reads = stream::iter(reads).buffered(CONCURRENCY);
-    let (mut merged_keys, mut sets) = (Vec::new(), Vec::new());
+    let (mut merged_keys, mut rows, mut in_segments) = (Vec::new(), R::default(), 0);
     while let Some((key, read)) = reads.next().await {
-        match read {
-            Ok(Some(records)) => {
+        // Where it is not there, another compaction has merged and deleted it.
+        let pushed = match read {
+            Ok(read) => match read.found() {
+                Some(object) => rows
+                    .push_segment(object.bytes)
+                    .map_err(|source| ArchiverError::Archive { key: key.to_owned(), source }),
+                None => continue,
+            },
+            Err(error) => Err(error.into()),
+        };
+        match pushed {
+            Ok(count) => {
                 merged_keys.push(key);
-                sets.push(records);
+                in_segments += count;
             }
-            // Another compaction has merged and deleted it.
-            Ok(None) => {}
             Err(error) => outcome.fail(key.clone(), &error),
         }
     }
     if merged_keys.is_empty() {
         return Ok(());
     }
-    let in_segments = sets.iter().map(|set| set.len() as u64).sum::<u64>();
-    let merged = replace_hour_file(store, partition, &merge(sets), &mut outcome.summary).await?;
+    let merged = replace_hour_file(store, partition, &rows, &mut outcome.summary).await?;
     outcome.summary.added += merged.added;
     outcome.summary.duplicates += in_segments - merged.added;
     outcome.summary.records = merged.records;
@@ -181,25 +221,18 @@ async fn merge_round<R: Record, S: ObjectStore + ?Sized>(
     Ok(())
 }
 
-async fn read_segment<R: Record, S: ObjectStore + ?Sized>(
-    store: &S,
-    key: &str,
-) -> Result<Option<Vec<R>>, ArchiverError> {
-    let Some(object) = store.get_object(key, None).await?.found() else { return Ok(None) };
-    R::read(object.bytes).map(Some).map_err(|source| ArchiverError::Archive { key: key.to_owned(), source })
-}
-
 /// The hour file with `additions`, durable.
-async fn replace_hour_file<R: Record, S: ObjectStore + ?Sized>(
+async fn replace_hour_file<R: SegmentRows, S: ObjectStore + ?Sized>(
     store: &S,
     partition: &Partition,
-    additions: &[R],
+    additions: &R,
     summary: &mut CompactionSummary,
 ) -> Result<MergedFile, ArchiverError> {
     let key = lake::hour_file(partition);
     for _ in 0..MAX_TRIES {
         let existing = store.get_object(&key, None).await?.found();
-        let merged = merge_into_file(existing.as_ref().map(|object| &object.bytes), additions)
+        let merged = additions
+            .union(existing.as_ref().map(|object| &object.bytes))
             .map_err(|source| ArchiverError::Archive { key: key.clone(), source })?;
         let condition = match existing {
             Some(object) if object.bytes == merged.bytes => return Ok(merged),

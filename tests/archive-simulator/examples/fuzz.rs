@@ -2,8 +2,9 @@
 //!
 //!     cargo run --release -p archive-simulator --example fuzz -- [--count N] [--seed N] [--threads N]
 //!
-//! Inputs: lines of landed prediction records and outcomes (plain, gzip, zstd; good, mutated, noise), bodies of
-//! `POST /v1/outcomes`, and events of S3, SQS and EventBridge. The same seed gives the same inputs with any number of threads.
+//! Inputs: lines of landed prediction records, shadows and outcomes, of SageMaker's Data Capture, batch transform,
+//! asynchronous inference and ground truth (plain, gzip, zstd; good, mutated, noise), bodies of `POST /v1/outcomes`, and
+//! events of S3, SQS and EventBridge. The same seed gives the same inputs with any number of threads.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
@@ -16,8 +17,8 @@ use std::{
     time::Instant,
 };
 
-use archive::{DecodeLimits, decode_landing};
-use domain::lake::Table;
+use archive::{DecodeLimits, decode_source};
+use domain::lake::landing_source;
 use outcome_intake::parse_outcomes;
 use rand::{Rng, RngCore, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
@@ -27,6 +28,41 @@ use serde_json::{Value, json};
 const CASES_AT_ONCE: u64 = 500;
 const RECORD: &str = r#"{"prediction_id":"019c13ec-9e00-7000-8000-00000000000a","model":"pickup-eta","release_id":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef","spec_hash":"s","unit_id":"rider","requested_at":"2026-01-31T12:00:00.123456789Z","answered_at":"2026-01-31T12:00:00.2Z","assignment":{"experiment_id":"e","arm":"a","probability":0.5},"tier":"endpoint","tier_reason":"x","endpoint":"e","variant":"v","model_version":"1","inputs":{"lat":35.6,"vip":true},"candidates":[{"candidate_id":"car-1","inputs":{"car_lat":35.5,"車":null},"features":[1.5,null,-0.0],"prediction":300.5,"fallback":280}],"timings":{"transform_us":20,"endpoint_us":3000,"total_us":4000}}"#;
 const OUTCOME: &str = r#"{"prediction_id":"019c13ec-9e00-7000-8000-00000000000a","candidate_id":"car-1","observed_at":"2026-01-31T12:20:00Z","dispatched_at":"2026-01-31T12:01:00Z","arrived_at":"2026-01-31T12:09:30.5Z","metrics":{"rated":true,"fare":12.5}}"#;
+/// Landed files: the kind's name, a key, a good line.
+const FILES: [(&str, &str, &str); 8] = [
+    ("records", "landing/predictions/pickup-eta/dt=2026-01-31/hour=12/x.json", RECORD),
+    ("outcomes", "landing/outcomes/dt=2026-01-31/hour=12/x.json", OUTCOME),
+    (
+        "shadows",
+        "landing/shadows/pickup-eta/dt=2026-01-31/hour=12/x.json",
+        r#"{"prediction_id":"019c13ec-9e00-7000-8000-00000000000a","model":"pickup-eta","release_id":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef","arm":"shadow","endpoint":"e","variant":"v","model_version":"2","answered_at":"2026-01-31T12:00:00.2Z","endpoint_us":3000,"candidates":[{"candidate_id":"car-1","prediction":300.5}]}"#,
+    ),
+    (
+        "captures",
+        "landing/data-capture/pickup-eta/e/v/2026/01/31/12/x.jsonl",
+        r#"{"captureData":{"endpointInput":{"observedContentType":"text/csv","mode":"INPUT","data":"1.5,2\n","encoding":"CSV"},"endpointOutput":{"observedContentType":"application/json","mode":"OUTPUT","data":"eyJhIjoxfQ==","encoding":"BASE64"}},"eventMetadata":{"eventId":"a","inferenceId":"019c13ec-9e00-7000-8000-00000000000a","inferenceTime":"2026-01-31T12:00:01Z","customAttributes":["x=1"]},"eventVersion":"0"}"#,
+    ),
+    (
+        "transforms",
+        "landing/batch-transform/pickup-eta/job/x.csv.out",
+        r#"{"a":1,"SageMakerOutput":{"score":2.5},"SageMakerInferenceId":"019c13ec-9e00-7000-8000-00000000000a","SageMakerInferenceTime":"2026-01-31T12:00:01Z"}"#,
+    ),
+    (
+        "transforms in CSV",
+        "landing/batch-transform/pickup-eta/job/x.csv.out",
+        r#"1.5,"a, b",2.5,019c13ec-9e00-7000-8000-00000000000a,2026-01-31T12:00:01Z"#,
+    ),
+    (
+        "notifications",
+        "landing/async-inference/pickup-eta/x.json",
+        r#"{"awsRegion":"us-east-1","eventTime":"2026-01-31T12:00:01Z","receivedTime":"2026-01-31T12:00:00Z","eventSource":"aws:sagemaker","eventName":"InferenceResult","eventVersion":"1.0","invocationStatus":"Completed","inferenceId":"019c13ec-9e00-7000-8000-00000000000a","requestParameters":{"endpointName":"e","inputLocation":"s3://b/in"},"responseParameters":{"contentType":"text/csv","outputLocation":"s3://b/out"}}"#,
+    ),
+    (
+        "ground truth",
+        "landing/ground-truth/pickup-eta/2026/01/31/13/x.jsonl",
+        r#"{"groundTruthData":{"data":"312.5","encoding":"CSV"},"eventMetadata":{"eventId":"019c13ec-9e00-7000-8000-00000000000a"},"eventVersion":"0"}"#,
+    ),
+];
 /// What trips parsers.
 const TOKENS: [&str; 28] = [
     "null",
@@ -61,8 +97,7 @@ const TOKENS: [&str; 28] = [
 
 #[derive(Default)]
 struct Counts {
-    records: u64,
-    outcomes: u64,
+    lines: [u64; FILES.len()],
     bodies: u64,
     events: u64,
     good: u64,
@@ -72,12 +107,11 @@ struct Counts {
 
 impl Counts {
     fn inputs(&self) -> u64 {
-        self.records + self.outcomes + self.bodies + self.events
+        self.lines.iter().sum::<u64>() + self.bodies + self.events
     }
 
     fn add(&mut self, other: &Self) {
-        self.records += other.records;
-        self.outcomes += other.outcomes;
+        self.lines.iter_mut().zip(other.lines).for_each(|(lines, others)| *lines += others);
         self.bodies += other.bodies;
         self.events += other.events;
         self.good += other.good;
@@ -124,7 +158,8 @@ fn input(random: &mut ChaCha8Rng, good: &str) -> Vec<u8> {
 }
 
 /// A landed object of several lines: every line that is not blank is good or bad, and a bad one is kept to the byte.
-fn landed(random: &mut ChaCha8Rng, table: &Table, good: &str, counts: &mut Counts) -> Result<u64, String> {
+fn landed(random: &mut ChaCha8Rng, key: &str, good: &str, counts: &mut Counts) -> Result<u64, String> {
+    let source = landing_source(key).map_err(|error| error.to_string())?;
     let mut object = Vec::new();
     let mut lines = Vec::new();
     for _ in 0..random.random_range(1..=8) {
@@ -149,7 +184,7 @@ fn landed(random: &mut ChaCha8Rng, table: &Table, good: &str, counts: &mut Count
     if is_damaged {
         mutate(random, &mut packed);
     }
-    let landed = decode_landing(table, &packed, DecodeLimits::default());
+    let landed = decode_source(&source, &packed, DecodeLimits::default());
     let (good, bad) = (landed.rows.len() as u64, landed.bad.len() as u64);
     counts.good += good;
     counts.bad += bad;
@@ -245,14 +280,15 @@ fn case(seed: u64, number: u64, counts: &mut Counts) -> Result<(), String> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     random.set_stream(number);
     let random = &mut random;
-    let model = "pickup-eta".parse().map_err(|_| "the model's name".to_owned())?;
-    match number % 4 {
-        0 => counts.records += landed(random, &Table::Predictions(model), RECORD, counts)?,
-        1 => counts.outcomes += landed(random, &Table::Outcomes, OUTCOME, counts)?,
-        2 => body(random, counts)?,
-        _ => event(random, counts)?,
+    match (number % (FILES.len() as u64 + 2)) as usize {
+        8 => body(random, counts),
+        9 => event(random, counts),
+        kind => {
+            let (_, key, good) = FILES[kind];
+            counts.lines[kind] += landed(random, key, good, counts)?;
+            Ok(())
+        }
     }
-    Ok(())
 }
 
 fn main() {
@@ -267,6 +303,10 @@ fn main() {
         known.1 = value;
     }
     let [(_, count), (_, seed), (_, threads)] = numbers;
+    for (kind, key, good) in FILES {
+        let landed = decode_source(&landing_source(key).unwrap(), good.as_bytes(), DecodeLimits::default());
+        assert_eq!(landed.rows.len(), 1, "the good line of {kind}: {:?}", landed.bad);
+    }
     std::panic::set_hook(Box::new(|_| {}));
     let (began, next, failed) = (Instant::now(), AtomicU64::new(0), AtomicBool::new(false));
     let total = Mutex::new(Counts::default());
@@ -289,12 +329,12 @@ fn main() {
         }
     });
     let total = total.into_inner().unwrap();
+    for ((kind, _, _), lines) in FILES.iter().zip(total.lines) {
+        println!("{lines} lines of {kind}");
+    }
     println!(
-        "{} inputs, seed {seed}: {} lines of records, {} lines of outcomes, {} bodies, {} events; {} good, {} bad ({} damaged \
-         objects); {:.0} s, {threads} threads",
+        "{} inputs, seed {seed}: the lines, {} bodies, {} events; {} good, {} bad ({} damaged objects); {:.0} s, {threads} threads",
         total.inputs(),
-        total.records,
-        total.outcomes,
         total.bodies,
         total.events,
         total.good,

@@ -166,8 +166,9 @@ where
         let Ok(source) = lake::landing_source(&object.key) else { continue };
         let Some(found) = store.get_object(&object.key, None).await?.found() else { continue };
         let landed = archive::decode_source(&source, &found.bytes, archive::DecodeLimits::default());
-        if let archive::Rows::Predictions(records) = landed.rows {
-            named.extend(records.into_iter().map(|record| record.release_id));
+        if let archive::Rows::Predictions(rows) = landed.rows {
+            let texts: BTreeSet<&str> = rows.release_ids().collect();
+            named.extend(texts.into_iter().filter_map(|text| text.parse::<ReleaseId>().ok()));
         }
     }
     let mut files = Vec::new();

@@ -1,4 +1,4 @@
-use archive::{DecodeLimits, Record, Rows, decode_source, merge};
+use archive::{ArchiveError, DecodeLimits, Record, Rows, decode_source, merge};
 use cloud::object_store::{GetObject, ListObjects};
 use domain::{
     InferenceRecord, ModelName, OutcomeEvent, OutcomeState, PredictionId, PredictionRecord,
@@ -97,9 +97,12 @@ where
     let mut found = Vec::new();
     for object in store.list_objects(landing_prefix).await? {
         let Ok(source) = lake::landing_source(&object.key) else { continue };
-        let Some(object) = store.get_object(&object.key, None).await?.found() else { continue };
+        let key = object.key.as_str();
+        let Some(object) = store.get_object(key, None).await?.found() else { continue };
         let landed = decode_source(&source, &object.bytes, DecodeLimits::default());
-        found.push((Place::Landing, R::of_rows(landed.rows)));
+        let records =
+            R::of_rows(landed.rows).map_err(|source| ArchiverError::Archive { key: key.to_owned(), source })?;
+        found.push((Place::Landing, records));
     }
     for segment in store.list_objects(&lake::segment_prefix(partition)).await? {
         found.extend(records(store, &segment.key).await?.map(|records| (Place::Segment, records)));
@@ -110,22 +113,23 @@ where
 
 /// The rows of one family.
 trait OfRows: Sized {
-    fn of_rows(rows: Rows) -> Vec<Self>;
+    fn of_rows(rows: Rows) -> Result<Vec<Self>, ArchiveError>;
 }
 
-macro_rules! of_rows {
-    ($family:ident, $record:ty) => {
-        impl OfRows for $record {
-            fn of_rows(rows: Rows) -> Vec<Self> {
-                match rows {
-                    Rows::$family(records) => records,
-                    _ => Vec::new(),
-                }
-            }
-        }
-    };
+impl OfRows for PredictionRecord {
+    fn of_rows(rows: Rows) -> Result<Vec<Self>, ArchiveError> {
+        if let Rows::Predictions(rows) = rows { rows.to_records() } else { Ok(Vec::new()) }
+    }
 }
 
-of_rows!(Predictions, PredictionRecord);
-of_rows!(Outcomes, OutcomeEvent);
-of_rows!(Inferences, InferenceRecord);
+impl OfRows for OutcomeEvent {
+    fn of_rows(rows: Rows) -> Result<Vec<Self>, ArchiveError> {
+        Ok(if let Rows::Outcomes(events) = rows { events } else { Vec::new() })
+    }
+}
+
+impl OfRows for InferenceRecord {
+    fn of_rows(rows: Rows) -> Result<Vec<Self>, ArchiveError> {
+        Ok(if let Rows::Inferences(records) = rows { records } else { Vec::new() })
+    }
+}

@@ -63,12 +63,15 @@ fn held_anywhere(store: &TestStore) -> BTreeSet<String> {
         } else if key.contains("/shadows/") {
             Rows::Shadows(read_shadows(bytes).unwrap())
         } else if key.contains("/predictions/") {
-            Rows::Predictions(read_predictions(bytes).unwrap())
+            held.extend(read_predictions(bytes).unwrap().iter().map(|record| record.prediction_id.to_string()));
+            continue;
         } else {
             continue;
         };
         match rows {
-            Rows::Predictions(records) => held.extend(records.iter().map(|record| record.prediction_id.to_string())),
+            Rows::Predictions(rows) => {
+                held.extend(rows.to_records().unwrap().iter().map(|record| record.prediction_id.to_string()));
+            }
             Rows::Shadows(records) => {
                 held.extend(records.iter().map(|record| format!("{} {}", record.prediction_id, record.arm)));
             }

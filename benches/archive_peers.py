@@ -1,0 +1,199 @@
+"""Landed prediction records, JSON lines to Parquet (zstd), beside DuckDB, polars and pyarrow.
+
+    pip install duckdb polars pyarrow
+    python3 benches/archive_peers.py [ROUNDS] [--records N]
+
+Ours does what the archiver does with a landed object: checks every field of every line, sorts by id, leaves duplicates out, and
+writes pages with statistics and a Bloom filter on the id. The peers read the same lines with their schema given and write one
+row per candidate as they come; in a second measure DuckDB and polars sort by id too. Everybody has one thread and a process of
+its own, does the work twice, and is measured the second time: processor seconds of that run, and the process's peak memory. Rounds
+take turns, and ratios are of the same round. Nothing is installed.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+for variable in ("POLARS_MAX_THREADS", "OMP_NUM_THREADS"):
+    os.environ[variable] = "1"
+
+ROOT = Path(__file__).resolve().parent.parent
+INPUTS = {
+    "dropoff_lat": "DOUBLE", "dropoff_lon": "DOUBLE", "passengers": "INTEGER", "pickup_lat": "DOUBLE", "pickup_lon": "DOUBLE",
+    "product": "VARCHAR", "requested_at": "VARCHAR",
+}
+SHARED = {
+    "prediction_id": "VARCHAR", "model": "VARCHAR", "release_id": "VARCHAR", "spec_hash": "VARCHAR", "unit_id": "VARCHAR",
+    "requested_at": "TIMESTAMP", "answered_at": "TIMESTAMP",
+    "assignment": {"experiment_id": "VARCHAR", "arm": "VARCHAR", "probability": "DOUBLE"},
+    "tier": "VARCHAR", "endpoint": "VARCHAR", "variant": "VARCHAR", "model_version": "VARCHAR",
+    "inputs": INPUTS,
+    "timings": {"transform_us": "BIGINT", "endpoint_us": "BIGINT", "total_us": "BIGINT"},
+}
+CANDIDATE = {
+    "candidate_id": "VARCHAR", "inputs": {"car_lat": "DOUBLE", "car_lon": "DOUBLE"}, "features": ["DOUBLE"],
+    "prediction": "DOUBLE", "fallback": "DOUBLE",
+}
+RECORD = {**SHARED, "candidates": [CANDIDATE]}
+
+
+def duckdb_type(kind):
+    if isinstance(kind, list):
+        return duckdb_type(kind[0]) + "[]"
+    if isinstance(kind, dict):
+        return "STRUCT(" + ", ".join(f"{name} {duckdb_type(of)}" for name, of in kind.items()) + ")"
+    return kind
+
+
+def with_duckdb(source, target, order=""):
+    import duckdb
+
+    connection = duckdb.connect()
+    connection.execute("SET threads = 1")
+    columns = "{" + ", ".join(f"{name}: '{duckdb_type(kind)}'" for name, kind in RECORD.items()) + "}"
+    lines = f"read_json('{source}', format = 'newline_delimited', columns = {columns})"
+    query = f"SELECT * EXCLUDE (candidates), unnest(candidates) AS candidate FROM {lines} {order}"
+    return lambda: connection.execute(f"COPY ({query}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)")
+
+
+def with_polars(source, target, sort=False):
+    import polars as pl
+
+    plain = {"VARCHAR": pl.String, "DOUBLE": pl.Float64, "BIGINT": pl.Int64, "INTEGER": pl.Int32, "TIMESTAMP": pl.String}
+
+    def of(kind):
+        if isinstance(kind, list):
+            return pl.List(of(kind[0]))
+        if isinstance(kind, dict):
+            return pl.Struct({name: of(part) for name, part in kind.items()})
+        return plain[kind]
+
+    schema = {name: of(kind) for name, kind in RECORD.items()}
+    times = [pl.col(name).str.to_datetime("%+", time_unit="us", time_zone="UTC") for name in ("requested_at", "answered_at")]
+
+    def run():
+        frame = pl.scan_ndjson(source, schema=schema).with_columns(times).explode("candidates")
+        (frame.sort("prediction_id") if sort else frame).sink_parquet(target, compression="zstd")
+
+    return run
+
+
+def with_pyarrow(source, target):
+    import pyarrow as pa
+    import pyarrow.json as pj
+    import pyarrow.parquet as pq
+
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
+    plain = {
+        "VARCHAR": pa.string(), "DOUBLE": pa.float64(), "BIGINT": pa.int64(), "INTEGER": pa.int32(),
+        "TIMESTAMP": pa.timestamp("us", tz="UTC"),
+    }
+
+    def of(kind):
+        if isinstance(kind, list):
+            return pa.list_(of(kind[0]))
+        if isinstance(kind, dict):
+            return pa.struct([(name, of(part)) for name, part in kind.items()])
+        return plain[kind]
+
+    schema = pa.schema([(name, of(kind)) for name, kind in RECORD.items()])
+    reading = pj.ReadOptions(use_threads=False, block_size=16 << 20)
+    parsing = pj.ParseOptions(explicit_schema=schema)
+
+    def run():
+        # As it comes: one row per record, its candidates in a list.
+        pq.write_table(pj.read_json(source, read_options=reading, parse_options=parsing), target, compression="zstd")
+
+    return run
+
+
+PEERS = {
+    "duckdb": with_duckdb,
+    "duckdb, sorted by id": lambda source, target: with_duckdb(source, target, "ORDER BY prediction_id"),
+    "polars": with_polars,
+    "polars, sorted by id": lambda source, target: with_polars(source, target, True),
+    "pyarrow": with_pyarrow,
+}
+
+
+def one(name, source, target):
+    """The second run's seconds: by the clock, and of the processor."""
+    run = PEERS[name](source, target)
+    run()
+    wall, processor = time.perf_counter(), time.process_time()
+    run()
+    print(time.perf_counter() - wall, time.process_time() - processor)
+
+
+def build():
+    command = ["cargo", "build", "--release", "-p", "archive", "--example", "json_to_parquet", "--message-format=json"]
+    out = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    for line in out.splitlines():
+        if '"executable":"' in line and '"name":"json_to_parquet"' in line:
+            return line.split('"executable":"')[1].split('"')[0]
+    sys.exit("cargo built no example")
+
+
+def measure(command):
+    """Seconds by the clock, processor seconds, peak memory in MB."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    out = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(f"{command} failed")
+    wall, processor = map(float, out.split())
+    return wall, processor, usage.ru_maxrss / 1e3
+
+
+def compare(binary, folder, records, candidates, rounds):
+    source = f"{folder}/records.jsonl"
+    subprocess.run([binary, "data", source, str(records), str(candidates)], check=True)
+    megabytes = os.path.getsize(source) / 1e6
+    targets = {name: f"{folder}/{name.split(',')[0]}.parquet" for name in ["ours", *PEERS]}
+    commands = {"ours": [binary, "run", source, targets["ours"]]}
+    for name in PEERS:
+        commands[name] = [sys.executable, __file__, "--one", name, source, targets[name]]
+    runs = {name: [] for name in commands}
+    for _ in range(rounds):
+        for name, command in commands.items():
+            runs[name].append(measure(command))
+    print(f"\n{records:,} records of {candidates} candidate(s), {megabytes:.0f} MB of JSON lines; {rounds} rounds, medians")
+    print(f"{'':24}{'MB/s per core':>14}{'MB/s, clock':>13}{'peak MB':>9}{'file MB':>9}{'ours is faster by (least..greatest)':>38}")
+    for name, values in runs.items():
+        wall, processor, memory = (statistics.median(column) for column in zip(*values))
+        ratios = sorted(theirs[1] / mine[1] for theirs, mine in zip(values, runs["ours"]))
+        ratio = "" if name == "ours" else f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}..{ratios[-1]:.2f})"
+        size = os.path.getsize(targets[name]) / 1e6
+        print(f"{name:24}{megabytes / processor:14.0f}{megabytes / wall:13.0f}{memory:9.0f}{size:9.0f}{ratio:>38}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rounds", nargs="?", type=int, default=5)
+    parser.add_argument("--records", type=int, default=500_000)
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        return one(*arguments.one)
+    try:
+        import duckdb
+        import polars as pl
+        import pyarrow as pa
+    except ImportError as error:
+        sys.exit(f"{error}; the peers are: pip install duckdb polars pyarrow")
+    binary = build()
+    with tempfile.TemporaryDirectory() as folder:
+        compare(binary, folder, arguments.records, 1, arguments.rounds)
+        compare(binary, folder, arguments.records // 20, 20, arguments.rounds)
+    versions = ", ".join(f"{module.__name__} {module.__version__}" for module in (duckdb, pl, pa))
+    print(f"\n{versions}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+
+
+if __name__ == "__main__":
+    main()
