@@ -118,6 +118,7 @@ fn effects(page: &mut String, card: &ExperimentCard, comparison: &Comparison, la
         if let Some(reduction) = result.effect.and_then(|effect| effect.variance_reduction) {
             let _ = write!(words, "<small>{}</small>", say!(w.cuped, share = language.percent(reduction)));
         }
+        let words = format!(r#"<span class="effect">{words}</span>"#);
         (result.metric.title(language).to_owned(), vec![value(result.control), value(result.treatment), words])
     };
     let rows = |role: Role| comparison.metrics.iter().filter(|result| result.role == role).map(row).collect::<Vec<_>>();
