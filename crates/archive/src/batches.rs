@@ -1,17 +1,17 @@
 //! Hour files batch by batch: what an evaluation needs, without a copy of the hour in memory.
 
-use arrow_array::Array;
 use arrow_array::{
-    Float64Array, StringArray, TimestampMicrosecondArray,
+    Array, Float64Array, StringViewArray, TimestampMicrosecondArray,
     types::{Float64Type, TimestampMicrosecondType},
 };
 use bytes::Bytes;
-use domain::{PredictionId, Tier};
+use domain::{AssignmentExclusion, PredictionId, Tier};
+use parquet::file::reader::ChunkReader;
 
 use crate::{
     ArchiveError,
-    parquet_file::{self, Batch, optional, optional_number},
-    predictions::{parse_exclusion, parse_tier},
+    parquet_file::{self, Batch, Coded, optional_number},
+    predictions::parse_tier,
     schema::{Column, OUTCOMES, PREDICTIONS, SHADOWS},
 };
 
@@ -21,20 +21,20 @@ pub struct PredictionBatch {
     ids: Vec<[u8; 16]>,
     tiers: Vec<Tier>,
     excluded: Vec<bool>,
-    candidate_id: StringArray,
-    model_version: StringArray,
-    spec_hash: StringArray,
-    unit_id: StringArray,
-    experiment_id: StringArray,
-    arm: StringArray,
+    candidate_id: StringViewArray,
+    model_version: Coded,
+    spec_hash: Coded,
+    unit_id: StringViewArray,
+    experiment_id: StringViewArray,
+    arm: Coded,
     requested_at: TimestampMicrosecondArray,
     prediction: Float64Array,
     fallback: Float64Array,
-    randomised_unit: StringArray,
+    randomised_unit: StringViewArray,
     lower: Float64Array,
     upper: Float64Array,
     uncorrected: Float64Array,
-    inputs: Option<(StringArray, StringArray)>,
+    inputs: Option<(Coded, StringViewArray)>,
 }
 
 const PREDICTION_COLUMNS: [&str; 16] = [
@@ -63,9 +63,13 @@ fn columns(of: &'static [Column], wanted: &[&[&str]]) -> Vec<&'static Column> {
     of.iter().filter(|column| wanted.iter().any(|names| names.contains(&column.name))).collect()
 }
 
+fn text_of(column: &StringViewArray, row: usize) -> Option<&str> {
+    column.is_valid(row).then(|| column.value(row))
+}
+
 /// The rows' prediction ids. Rows of one prediction follow each other: their id is parsed once.
 fn ids(batch: &Batch) -> Result<Vec<[u8; 16]>, ArchiveError> {
-    let texts = batch.text("prediction_id")?;
+    let texts = batch.views("prediction_id")?;
     let mut ids: Vec<[u8; 16]> = Vec::with_capacity(batch.len());
     for row in 0..batch.len() {
         let text = texts.value(row);
@@ -81,48 +85,50 @@ fn ids(batch: &Batch) -> Result<Vec<[u8; 16]>, ArchiveError> {
     Ok(ids)
 }
 
-/// The batches of a predictions file, with the raw inputs where they are wanted; other columns are not decoded.
+/// The batches of a predictions file (its bytes, or whatever gives ranges of them), with the raw inputs where they are wanted;
+/// other columns are not decoded.
 ///
 /// # Errors
 /// As [`read_predictions`](crate::read_predictions).
-pub fn prediction_batches(
-    bytes: Bytes,
+pub fn prediction_batches<R: ChunkReader + 'static>(
+    file: R,
     with_inputs: bool,
-) -> Result<impl Iterator<Item = Result<PredictionBatch, ArchiveError>> + Send, ArchiveError> {
+) -> Result<impl Iterator<Item = Result<PredictionBatch, ArchiveError>> + Send + use<R>, ArchiveError> {
     let inputs: &[&str] = if with_inputs { &INPUT_COLUMNS } else { &[] };
     let wanted = columns(PREDICTIONS, &[&PREDICTION_COLUMNS, inputs]);
-    let batches = parquet_file::read(bytes, &wanted)?;
+    let batches = parquet_file::read_views(file, &wanted)?;
     Ok(batches.map(move |batch| PredictionBatch::of(&batch?, with_inputs)))
 }
 
 impl PredictionBatch {
     fn of(batch: &Batch, with_inputs: bool) -> Result<Self, ArchiveError> {
-        let (tiers, excluded) = (batch.text("tier")?, batch.text("assignment_excluded")?);
-        let tier = |row| parse_tier(tiers.value(row)).ok_or_else(|| batch.invalid(row, "tier", "unknown tier"));
-        let text = |name| batch.text(name).cloned();
+        let tier = |row, text: &str| parse_tier(text).ok_or_else(|| batch.invalid(row, "tier", "unknown tier"));
+        let reasons = batch.views("assignment_excluded")?;
+        let excluded = |row| match text_of(reasons, row) {
+            None => Ok(false),
+            Some(text) if AssignmentExclusion::ALL.into_iter().any(|reason| reason.as_str() == text) => Ok(true),
+            Some(_) => Err(batch.invalid(row, "assignment_excluded", "unknown reason")),
+        };
         let numbers = |name| batch.numbers::<Float64Type>(name).cloned();
+        let inputs = || Ok::<_, ArchiveError>((batch.coded("inputs")?, batch.views("candidate_inputs")?.clone()));
         Ok(Self {
             ids: ids(batch)?,
-            tiers: (0..batch.len()).map(tier).collect::<Result<_, _>>()?,
-            excluded: (0..batch.len())
-                .map(|row| parse_exclusion(batch, row, excluded).map(|reason| reason.is_some()))
-                .collect::<Result<_, _>>()?,
-            candidate_id: text("candidate_id")?,
-            model_version: text("model_version")?,
-            spec_hash: text("spec_hash")?,
-            unit_id: text("unit_id")?,
-            experiment_id: text("experiment_id")?,
-            arm: text("arm")?,
+            tiers: batch.coded("tier")?.map(tier)?,
+            excluded: (0..batch.len()).map(excluded).collect::<Result<_, _>>()?,
+            candidate_id: batch.views("candidate_id")?.clone(),
+            model_version: batch.coded("model_version")?,
+            spec_hash: batch.coded("spec_hash")?,
+            unit_id: batch.views("unit_id")?.clone(),
+            experiment_id: batch.views("experiment_id")?.clone(),
+            arm: batch.coded("arm")?,
             requested_at: batch.numbers::<TimestampMicrosecondType>("requested_at")?.clone(),
             prediction: numbers("prediction")?,
             fallback: numbers("fallback")?,
-            randomised_unit: text("randomised_unit")?,
+            randomised_unit: batch.views("randomised_unit")?.clone(),
             lower: numbers("lower")?,
             upper: numbers("upper")?,
             uncorrected: numbers("uncorrected")?,
-            inputs: with_inputs
-                .then(|| Ok::<_, ArchiveError>((text("inputs")?, text("candidate_inputs")?)))
-                .transpose()?,
+            inputs: with_inputs.then(inputs).transpose()?,
         })
     }
 
@@ -158,17 +164,17 @@ impl PredictionBatch {
 
     /// What experiments randomise, where the caller named it.
     pub fn unit_id(&self, row: usize) -> Option<&str> {
-        optional(&self.unit_id, row)
+        text_of(&self.unit_id, row)
     }
 
     /// The experiment, where there was one.
     pub fn experiment_id(&self, row: usize) -> Option<&str> {
-        optional(&self.experiment_id, row)
+        text_of(&self.experiment_id, row)
     }
 
     /// What was randomised, where that is not the unit.
     pub fn randomised_unit(&self, row: usize) -> Option<&str> {
-        optional(&self.randomised_unit, row)
+        text_of(&self.randomised_unit, row)
     }
 
     /// Whether the row does not count in its experiment.
@@ -221,7 +227,7 @@ impl PredictionBatch {
 #[derive(Debug)]
 pub struct OutcomeBatch {
     ids: Vec<[u8; 16]>,
-    candidate_id: StringArray,
+    candidate_id: StringViewArray,
     observed_at: TimestampMicrosecondArray,
     arrived_at: TimestampMicrosecondArray,
     cancelled_at: TimestampMicrosecondArray,
@@ -231,16 +237,16 @@ pub struct OutcomeBatch {
 ///
 /// # Errors
 /// As [`read_outcomes`](crate::read_outcomes).
-pub fn outcome_batches(
-    bytes: Bytes,
-) -> Result<impl Iterator<Item = Result<OutcomeBatch, ArchiveError>> + Send, ArchiveError> {
-    let batches = parquet_file::read(bytes, &columns(OUTCOMES, &[&OUTCOME_COLUMNS]))?;
+pub fn outcome_batches<R: ChunkReader + 'static>(
+    file: R,
+) -> Result<impl Iterator<Item = Result<OutcomeBatch, ArchiveError>> + Send + use<R>, ArchiveError> {
+    let batches = parquet_file::read_views(file, &columns(OUTCOMES, &[&OUTCOME_COLUMNS]))?;
     Ok(batches.map(|batch| {
         let batch = batch?;
         let times = |name| batch.numbers::<TimestampMicrosecondType>(name).cloned();
         Ok(OutcomeBatch {
             ids: ids(&batch)?,
-            candidate_id: batch.text("candidate_id")?.clone(),
+            candidate_id: batch.views("candidate_id")?.clone(),
             observed_at: times("observed_at")?,
             arrived_at: times("arrived_at")?,
             cancelled_at: times("cancelled_at")?,
@@ -266,7 +272,7 @@ impl OutcomeBatch {
 
     /// The dispatched candidate.
     pub fn candidate_id(&self, row: usize) -> Option<&str> {
-        optional(&self.candidate_id, row)
+        text_of(&self.candidate_id, row)
     }
 
     /// When the reporting system learnt of it, microseconds since 1970-01-01 UTC; as all times here.
@@ -304,11 +310,11 @@ pub struct ShadowColumns {
 /// As [`read_shadows`](crate::read_shadows).
 pub fn read_shadow_columns(bytes: Bytes) -> Result<ShadowColumns, ArchiveError> {
     let mut found = ShadowColumns::default();
-    for batch in parquet_file::read(bytes, &columns(SHADOWS, &[&SHADOW_COLUMNS]))? {
+    for batch in parquet_file::read_views(bytes, &columns(SHADOWS, &[&SHADOW_COLUMNS]))? {
         let batch = batch?;
         found.prediction_id.extend(ids(&batch)?);
         let (candidates, arms, versions) =
-            (batch.text("candidate_id")?, batch.text("arm")?, batch.text("model_version")?);
+            (batch.views("candidate_id")?, batch.coded("arm")?, batch.coded("model_version")?);
         found.candidate_id.extend((0..batch.len()).map(|row| candidates.value(row).to_owned()));
         found.arm.extend((0..batch.len()).map(|row| (arms.value(row).to_owned(), versions.value(row).to_owned())));
         found.prediction.extend(batch.numbers::<Float64Type>("prediction")?);

@@ -3,35 +3,44 @@
 use std::sync::Arc;
 
 use arrow_array::{
-    Array, ArrowPrimitiveType, ListArray, PrimitiveArray, RecordBatch, RecordBatchOptions, StringArray, cast::AsArray,
-    new_null_array, types::TimestampMicrosecondType,
+    Array, ArrayRef, ArrowPrimitiveType, Int32Array, ListArray, PrimitiveArray, RecordBatch, RecordBatchOptions,
+    StringArray, StringViewArray,
+    cast::AsArray,
+    new_null_array,
+    types::{Int32Type, TimestampMicrosecondType},
 };
-use arrow_schema::{Field, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
 use domain::truncate_to_micros;
 use jiff::Timestamp;
 use parquet::{
     arrow::{
         ArrowWriter, ProjectionMask,
-        arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
+        arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
         arrow_writer::ArrowWriterOptions,
     },
     basic::{Compression, ZstdLevel},
     errors::ParquetError,
     file::{
-        metadata::{ParquetMetaDataReader, SortingColumn},
+        metadata::{ParquetMetaData, ParquetMetaDataReader, SortingColumn},
         properties::{EnabledStatistics, WriterProperties},
+        reader::ChunkReader,
+        statistics::Statistics,
     },
     schema::types::ColumnPath,
 };
 
 use crate::{
     ArchiveError,
-    schema::{Column, LIST_ITEM},
+    schema::{Column, ColumnType, LIST_ITEM},
 };
 
 /// Rows per batch in memory, in both directions. With the limit on a record's inputs it bounds a batch's bytes.
 pub(crate) const BATCH_ROWS: usize = 2048;
+/// Rows per batch where only a few columns are looked at.
+const VIEW_BATCH_ROWS: usize = 4096;
+/// Text columns whose values hardly ever repeat.
+const UNIQUE: [&str; 3] = ["prediction_id", "candidate_id", "candidate_inputs"];
 /// Rows per row group: an id's page is found within few megabytes, and a group still compresses well.
 const ROW_GROUP_ROWS: usize = 64 * 1024;
 /// Doubles hardly compress; a higher level makes files of the same size, later.
@@ -111,10 +120,33 @@ pub(crate) fn read(
     bytes: Bytes,
     wanted: &[&'static Column],
 ) -> Result<impl Iterator<Item = Result<Batch, ArchiveError>> + Send + use<>, ArchiveError> {
+    read_as(bytes, wanted, BATCH_ROWS, ColumnType::to_arrow_of)
+}
+
+/// The same for who looks at rows in passing: texts are views of the file's pages, and of columns that repeat, only the
+/// different values are decoded.
+pub(crate) fn read_views<R: ChunkReader + 'static>(
+    file: R,
+    wanted: &[&'static Column],
+) -> Result<impl Iterator<Item = Result<Batch, ArchiveError>> + Send + use<R>, ArchiveError> {
+    read_as(file, wanted, VIEW_BATCH_ROWS, |column| match column.column_type {
+        // The reader would make a dictionary of NULLs anew for each batch.
+        ColumnType::Text if column.nullable || UNIQUE.contains(&column.name) => DataType::Utf8View,
+        ColumnType::Text => DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)),
+        _ => column.column_type.to_arrow(),
+    })
+}
+
+fn read_as<R: ChunkReader + 'static>(
+    file: R,
+    wanted: &[&'static Column],
+    batch_rows: usize,
+    read_type: fn(&Column) -> DataType,
+) -> Result<impl Iterator<Item = Result<Batch, ArchiveError>> + Send + use<R>, ArchiveError> {
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options)?;
+    let mut metadata = ArrowReaderMetadata::load(&file, options.clone())?;
     for column in wanted {
-        let Ok(field) = builder.schema().field_with_name(column.name) else {
+        let Ok(field) = metadata.schema().field_with_name(column.name) else {
             if column.nullable {
                 continue;
             }
@@ -128,17 +160,32 @@ pub(crate) fn read(
             });
         }
     }
-    let names = wanted.iter().map(|column| column.name);
+    if wanted.iter().any(|column| read_type(column) != column.column_type.to_arrow()) {
+        let retyped = |field: &Arc<Field>| match wanted.iter().find(|column| column.name == field.name()) {
+            Some(column) if column.column_type == ColumnType::Text => {
+                Arc::new(Field::new(column.name, read_type(column), field.is_nullable()))
+            }
+            _ => field.clone(),
+        };
+        let schema = Schema::new(metadata.schema().fields().iter().map(retyped).collect::<Vec<_>>());
+        metadata = ArrowReaderMetadata::try_new(metadata.metadata().clone(), options.with_schema(Arc::new(schema)))?;
+    }
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
+    // What is NULL everywhere need not be decoded.
+    let wanted = wanted.to_vec();
+    let names = wanted.iter().map(|column| column.name).filter(|name| !is_null_everywhere(builder.metadata(), name));
     let mask = ProjectionMask::columns(builder.parquet_schema(), names);
     let mut first_row = 0;
-    let reader = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build()?;
-    let wanted = wanted.to_vec();
+    let reader = builder.with_projection(mask).with_batch_size(batch_rows).build()?;
+    let mut nulls = Vec::new();
     Ok(reader.map(move |rows| {
-        let batch = Batch { first_row, rows: with_missing(rows?, &wanted)? };
+        let batch = Batch { first_row, rows: with_missing(rows?, &wanted, read_type, &mut nulls)? };
         first_row += batch.rows.num_rows() as u64;
         for column in wanted.iter().filter(|column| !column.nullable) {
             let array = batch.rows.column_by_name(column.name).ok_or(ArchiveError::MissingColumn(column.name))?;
-            if let Some(row) = (0..array.len()).find(|&row| array.is_null(row)) {
+            if array.null_count() > 0
+                && let Some(row) = (0..array.len()).find(|&row| array.is_null(row))
+            {
                 return Err(batch.invalid(row, column.name, "NULL in a column that has no NULLs"));
             }
         }
@@ -146,8 +193,23 @@ pub(crate) fn read(
     }))
 }
 
-/// `rows` with NULLs for the nullable columns that it does not have.
-fn with_missing(rows: RecordBatch, wanted: &[&'static Column]) -> Result<RecordBatch, ArchiveError> {
+/// Whether the file's statistics say that a column has no value.
+fn is_null_everywhere(metadata: &ParquetMetaData, name: &str) -> bool {
+    let columns = metadata.file_metadata().schema_descr().columns();
+    let Some(index) = columns.iter().position(|column| column.path().string() == name) else { return false };
+    metadata.row_groups().iter().all(|group| {
+        let nulls = group.column(index).statistics().and_then(Statistics::null_count_opt);
+        nulls.is_some_and(|nulls| i64::try_from(nulls) == Ok(group.num_rows()))
+    })
+}
+
+/// `rows` with NULLs for the nullable columns that it does not have, which are kept in `nulls` for the next batch.
+fn with_missing(
+    rows: RecordBatch,
+    wanted: &[&'static Column],
+    read_type: fn(&Column) -> DataType,
+    nulls: &mut Vec<(DataType, ArrayRef)>,
+) -> Result<RecordBatch, ArchiveError> {
     let missing: Vec<_> = wanted.iter().filter(|column| rows.column_by_name(column.name).is_none()).collect();
     if missing.is_empty() {
         return Ok(rows);
@@ -155,8 +217,13 @@ fn with_missing(rows: RecordBatch, wanted: &[&'static Column]) -> Result<RecordB
     let (count, (schema, mut arrays, _)) = (rows.num_rows(), rows.into_parts());
     let mut fields = schema.fields().to_vec();
     for column in missing {
-        let data_type = column.column_type.to_arrow();
-        arrays.push(new_null_array(&data_type, count));
+        let data_type = read_type(column);
+        let known = nulls.iter().find(|(of, array)| *of == data_type && array.len() >= count);
+        let array = known.map_or_else(|| new_null_array(&data_type, count), |(_, array)| array.slice(0, count));
+        if known.is_none() {
+            nulls.push((data_type.clone(), array.clone()));
+        }
+        arrays.push(array);
         fields.push(Arc::new(Field::new(column.name, data_type, true)));
     }
     let options = RecordBatchOptions::new().with_row_count(Some(count));
@@ -197,6 +264,18 @@ impl Batch {
         self.array(name)?.as_string_opt().ok_or(ArchiveError::MissingColumn(name))
     }
 
+    /// A text column of [`read_views`] that hardly repeats.
+    pub(crate) fn views(&self, name: &'static str) -> Result<&StringViewArray, ArchiveError> {
+        self.array(name)?.as_string_view_opt().ok_or(ArchiveError::MissingColumn(name))
+    }
+
+    /// Another text column of [`read_views`].
+    pub(crate) fn coded(&self, name: &'static str) -> Result<Coded, ArchiveError> {
+        let column = self.array(name)?.as_dictionary_opt::<Int32Type>().ok_or(ArchiveError::MissingColumn(name))?;
+        let values = column.values().as_string_opt::<i32>().ok_or(ArchiveError::MissingColumn(name))?;
+        Ok(Coded { keys: column.keys().clone(), values: values.clone() })
+    }
+
     pub(crate) fn numbers<T: ArrowPrimitiveType>(
         &self,
         name: &'static str,
@@ -219,6 +298,30 @@ impl Batch {
     /// A value that cannot be, in the row `row` of this batch.
     pub(crate) fn invalid(&self, row: usize, column: &'static str, detail: impl std::fmt::Display) -> ArchiveError {
         ArchiveError::InvalidValue { row: self.first_row + row as u64, column, detail: format!("{detail}") }
+    }
+}
+
+/// A text column as keys into its different values.
+#[derive(Debug)]
+pub(crate) struct Coded {
+    keys: Int32Array,
+    values: StringArray,
+}
+
+impl Coded {
+    /// A row's value.
+    pub(crate) fn value(&self, row: usize) -> &str {
+        self.values.value(self.keys.value(row) as usize)
+    }
+
+    /// What `of` makes of each row's value: it is asked once per different value, and told a row that has it.
+    pub(crate) fn map<T: Copy, E>(&self, of: impl Fn(usize, &str) -> Result<T, E>) -> Result<Vec<T>, E> {
+        let mut known: Vec<Option<T>> = vec![None; self.values.len()];
+        let value = |(row, &key): (usize, &i32)| match known[key as usize] {
+            Some(value) => Ok(value),
+            None => Ok(*known[key as usize].insert(of(row, self.values.value(key as usize))?)),
+        };
+        self.keys.values().iter().enumerate().map(value).collect()
     }
 }
 

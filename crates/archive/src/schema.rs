@@ -171,6 +171,11 @@ impl ColumnType {
         }
     }
 
+    /// The type that a column is read as.
+    pub(crate) fn to_arrow_of(column: &Column) -> DataType {
+        column.column_type.to_arrow()
+    }
+
     /// Whether a file's column can be read as this type: the name of a list's items is free.
     pub(crate) fn accepts(self, found: &DataType) -> bool {
         match (self, found) {

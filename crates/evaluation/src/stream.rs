@@ -57,7 +57,7 @@ pub fn join_batches<P: PredictionBatch, O: OutcomeBatch, E>(
     outcomes: impl IntoIterator<Item = Result<O, E>>,
     mut arrived: impl FnMut(&PredictionRow<'_>, Arrival),
 ) -> Result<(), JoinError<E>> {
-    let mut truths = Truths { batches: outcomes.into_iter(), held: VecDeque::new(), row: 0 };
+    let mut truths = Truths::new(outcomes.into_iter())?;
     let mut predictions = predictions.into_iter();
     // Batches whose rows, from `from` in the first one, are not all known of their prediction yet.
     let (mut held, mut from): (Vec<P>, usize) = (Vec::new(), 0);
@@ -66,48 +66,55 @@ pub fn join_batches<P: PredictionBatch, O: OutcomeBatch, E>(
         let next = predictions.next().transpose().map_err(JoinError::Source)?;
         let is_last = next.is_none();
         held.extend(next);
-        let rows_of = |(number, batch): (usize, &'_ P)| (if number == 0 { from } else { 0 }, batch.rows());
-        let mut rows: Vec<PredictionRow<'_>> = Vec::with_capacity(held.iter().map(PredictionBatch::rows).sum());
-        for (number, batch) in held.iter().enumerate() {
-            let (first, end) = rows_of((number, batch));
-            rows.extend((first..end).map(|row| batch.row(row)));
-        }
+        let rows_of = |number: usize| if number == 0 { from } else { 0 }..held[number].rows();
+        let places = || (0..held.len()).flat_map(|number| rows_of(number).map(move |row| (number, row)));
         // The last prediction may go on in the next batch.
-        let open_from = rows
-            .last()
-            .map(|last| last.prediction_id)
-            .and_then(|last| rows.iter().rposition(|row| row.prediction_id != last).map(|place| place + 1));
-        let closed = if is_last { rows.len() } else { open_from.unwrap_or(0) };
-        for group in rows[..closed].chunk_by(|a, b| a.prediction_id == b.prediction_id) {
-            let id = group[0].prediction_id;
+        let last = held.iter().rev().find(|batch| batch.rows() > 0).map(|batch| batch.id(batch.rows() - 1));
+        let mut open = 0;
+        if !is_last {
+            let backwards =
+                (0..held.len()).rev().flat_map(|number| rows_of(number).rev().map(move |row| (number, row)));
+            open = backwards.take_while(|&(number, row)| Some(held[number].id(row)) == last).count();
+        }
+        let closed = (0..held.len()).map(|number| rows_of(number).len()).sum::<usize>() - open;
+        // One prediction's rows at a time: a batch of them would not stay in the cache.
+        let mut group: Vec<PredictionRow<'_>> = Vec::new();
+        let mut places = places().take(closed).peekable();
+        while let Some((number, row)) = places.next() {
+            let id = held[number].id(row);
+            group.clear();
+            group.push(held[number].row(row));
+            while let Some((number, row)) = places.next_if(|&(number, row)| held[number].id(row) == id) {
+                group.push(held[number].row(row));
+            }
             if before.replace(id).is_some_and(|before| before >= id) {
                 return Err(JoinError::Unsorted { what: "predictions", id });
             }
-            while truths.id()?.is_some_and(|truth| truth < id) {
+            while truths.id.is_some_and(|truth| truth < id) {
                 truths.skip()?;
                 hour.add_unmatched_outcome();
             }
-            let arrival = if truths.id()? == Some(id) {
-                let arrival = hour.add_prediction(group, truths.truth()?.as_ref());
+            let arrival = if truths.id == Some(id) {
+                let arrival = hour.add_prediction(&group, truths.truth().as_ref());
                 truths.skip()?;
                 arrival
             } else {
-                hour.add_prediction(group, None)
+                hour.add_prediction(&group, None)
             };
             if let Some(arrival) = arrival {
                 arrived(&group[arrival.row], Arrival { row: place + arrival.row, ..arrival });
             }
             place += group.len();
         }
-        let mut open = rows.len() - closed;
-        drop(rows);
+        drop(places);
+        drop(group);
         let mut first = held.len();
         let mut new_from = 0;
         while open > 0 && first > 0 {
             first -= 1;
-            let (begin, end) = rows_of((first, &held[first]));
-            new_from = end - open.min(end - begin);
-            open -= open.min(end - begin);
+            let rows = rows_of(first);
+            new_from = rows.end - open.min(rows.len());
+            open -= open.min(rows.len());
         }
         held.drain(..first);
         from = new_from;
@@ -115,7 +122,7 @@ pub fn join_batches<P: PredictionBatch, O: OutcomeBatch, E>(
             break;
         }
     }
-    while truths.id()?.is_some() {
+    while truths.id.is_some() {
         truths.skip()?;
         hour.add_unmatched_outcome();
     }
@@ -128,68 +135,79 @@ struct Truths<O, I> {
     held: VecDeque<O>,
     /// The first event of the prediction at hand, in the first batch.
     row: usize,
+    /// Its id; `None` at the end, or before [`Truths::fill`].
+    id: Option<[u8; 16]>,
+    /// How many events it has.
+    events: usize,
 }
 
 impl<O: OutcomeBatch, E, I: Iterator<Item = Result<O, E>>> Truths<O, I> {
-    /// The id of the prediction at hand; `None` at the end.
-    fn id(&mut self) -> Result<Option<[u8; 16]>, JoinError<E>> {
-        loop {
+    fn new(batches: I) -> Result<Self, JoinError<E>> {
+        let mut truths = Self { batches, held: VecDeque::new(), row: 0, id: None, events: 0 };
+        truths.fill()?;
+        Ok(truths)
+    }
+
+    /// Finds the prediction at hand and all its events, whose batches are held then.
+    fn fill(&mut self) -> Result<(), JoinError<E>> {
+        let before = self.id;
+        let id = loop {
             match self.held.front() {
-                Some(batch) if self.row < batch.rows() => return Ok(Some(batch.id(self.row))),
-                Some(_) => {
+                Some(batch) if self.row < batch.rows() => break batch.id(self.row),
+                Some(batch) => {
+                    self.row -= batch.rows();
                     self.held.pop_front();
-                    self.row = 0;
                 }
                 None => match self.batches.next() {
                     Some(batch) => self.held.push_back(batch.map_err(JoinError::Source)?),
-                    None => return Ok(None),
+                    None => {
+                        (self.id, self.events) = (None, 0);
+                        return Ok(());
+                    }
                 },
             }
+        };
+        if before.is_some_and(|before| before >= id) {
+            return Err(JoinError::Unsorted { what: "outcomes", id });
         }
-    }
-
-    /// How many events of the prediction at hand there are; its batches are held then.
-    fn events(&mut self) -> Result<usize, JoinError<E>> {
-        let Some(id) = self.id()? else { return Ok(0) };
-        let (mut count, mut number, mut row) = (0, 0, self.row);
+        self.id = Some(id);
+        self.events = 1;
+        let (mut number, mut row) = (0, self.row + 1);
         loop {
             let Some(batch) = self.held.get(number) else {
                 match self.batches.next() {
                     Some(batch) => self.held.push_back(batch.map_err(JoinError::Source)?),
-                    None => return Ok(count),
+                    None => return Ok(()),
                 }
                 continue;
             };
-            let of_this = (row..batch.rows()).take_while(|&row| batch.id(row) == id).count();
-            count += of_this;
-            if row + of_this < batch.rows() {
-                return Ok(count);
+            while row < batch.rows() {
+                if batch.id(row) != id {
+                    return Ok(());
+                }
+                self.events += 1;
+                row += 1;
             }
             (number, row) = (number + 1, 0);
         }
     }
 
     /// What is known of the prediction at hand.
-    fn truth(&mut self) -> Result<Option<Truth<'_>>, JoinError<E>> {
-        let count = self.events()?;
+    fn truth(&self) -> Option<Truth<'_>> {
         let first = self.row;
         let rows = self.held.iter().enumerate().flat_map(|(number, batch)| {
             (if number == 0 { first } else { 0 }..batch.rows()).map(move |row| batch.row(row))
         });
-        Ok(Truth::of_rows(rows.take(count)))
+        match self.held.front() {
+            Some(batch) if self.events == 1 => Truth::of_rows([batch.row(first)]),
+            _ => Truth::of_rows(rows.take(self.events)),
+        }
     }
 
     /// Goes on to the next prediction.
     fn skip(&mut self) -> Result<(), JoinError<E>> {
-        let before = self.id()?;
-        for _ in 0..self.events()? {
-            self.id()?;
-            self.row += 1;
-        }
-        match self.id()? {
-            Some(id) if Some(id) < before => Err(JoinError::Unsorted { what: "outcomes", id }),
-            _ => Ok(()),
-        }
+        self.row += self.events;
+        self.fill()
     }
 }
 
