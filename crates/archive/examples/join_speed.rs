@@ -215,8 +215,12 @@ fn from_rows(folder: &Path, number: i64) -> HourEvaluation {
 
 fn read(folder: &Path, number: i64) {
     let (predictions, outcomes) = paths(folder, number);
-    prediction_batches(file(predictions), false).unwrap().for_each(|batch| _ = black_box(batch.unwrap().len()));
-    outcome_batches(file(outcomes)).unwrap().for_each(|batch| _ = black_box(batch.unwrap().len()));
+    for batch in prediction_batches(file(predictions), false).unwrap() {
+        black_box(batch.unwrap().len());
+    }
+    for batch in outcome_batches(file(outcomes)).unwrap() {
+        black_box(batch.unwrap().len());
+    }
 }
 
 /// This process's user and system time, seconds.
