@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    archive_command::ArchiveCommand, drift::DriftCommand, experiment::ExperimentCommand, features::FeaturesCommand,
-    release::ReleaseCommand, report::ReportOptions, stats::StatsCommand, warehouse_command::WarehouseCommand,
+    archive_command::ArchiveCommand, dataset_command::DatasetCommand, drift::DriftCommand,
+    experiment::ExperimentCommand, features::FeaturesCommand, release::ReleaseCommand, report::ReportOptions,
+    stats::StatsCommand, warehouse_command::WarehouseCommand,
 };
 
 /// Everything around a model in production: train, release, serve, archive, evaluate.
@@ -50,6 +51,11 @@ pub(crate) enum Command {
     Archive {
         #[command(subcommand)]
         command: ArchiveCommand,
+    },
+    /// Make immutable dataset versions from a warehouse, and look after them
+    Dataset {
+        #[command(subcommand)]
+        command: DatasetCommand,
     },
     /// Check, explain, compare and run a feature spec
     Features {

@@ -59,6 +59,15 @@ pub(crate) enum CliError {
     /// An archive that is not as it should be.
     #[error("{0} things are wrong with the archive")]
     ArchiveTrouble(usize),
+    /// Dataset versions.
+    #[error(transparent)]
+    Datasets(#[from] datasets::DatasetsError),
+    /// A dataset's definition, or its extract.
+    #[error(transparent)]
+    Extractor(#[from] dataset_extractor::ExtractorError),
+    /// A version that is not as it was published.
+    #[error("{0} thing(s) are wrong with the version")]
+    DatasetTrouble(usize),
     /// A prediction that nothing is known of.
     #[error(
         "nothing is known of {0}: it is not in archive, segments or landing; `mannen archive stats` tells which hours are there"
@@ -154,6 +163,9 @@ impl CliError {
             Self::Differs(_) => "differs",
             Self::Drifts(_) => "drifts",
             Self::Archiver(error) => error.reason(),
+            Self::Datasets(error) => error.reason(),
+            Self::Extractor(error) => error.reason(),
+            Self::DatasetTrouble(_) => "dataset_trouble",
             Self::ArchiveTrouble(_) => "archive_trouble",
             Self::UnknownPrediction(_) => "unknown_prediction",
             Self::Unexpected(_) => "unexpected",

@@ -8,6 +8,8 @@ mod archive_command;
 mod archive_counts;
 mod archive_text;
 mod arguments;
+mod dataset_command;
+mod dataset_text;
 mod demo;
 mod drift;
 mod error;
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
             Command::Report(options) => report::run(&options, terminal).await,
             Command::Archive { command } => archive_command::run(&command, terminal).await,
             Command::Warehouse { command } => warehouse_command::run(&command, terminal),
+            Command::Dataset { command } => Box::pin(dataset_command::run(&command, terminal)).await,
             Command::Stats { .. } => Ok(()),
         }
     });

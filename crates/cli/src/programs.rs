@@ -38,6 +38,7 @@ fn run_function(name: &str) -> ExitCode {
         "feature-transform" => block_on(feature_transform::run()),
         "outcome-intake" => block_on(outcome_intake::run()),
         "result-archiver" => block_on(result_archiver::run()),
+        "dataset-extractor" => block_on(dataset_extractor::run()),
         "evaluator" => block_on(evaluator::run()),
         other => {
             anstream::eprintln!("error: this program holds no function `{other}`");

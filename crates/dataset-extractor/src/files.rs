@@ -1,0 +1,197 @@
+//! Files as a warehouse: Parquet and CSV, on a disk or in the lake. One file is one stream.
+
+mod convert;
+mod csv_rows;
+mod source;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow_array::RecordBatch;
+use arrow_schema::{Schema, SchemaRef};
+use async_trait::async_trait;
+use datasets::FileInput;
+use feature_batch::RangeSource;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use tokio::sync::mpsc;
+use warehouse::{
+    BatchStream, Extract, OpenStreams, ReadStream, StageTable, StagedTable, StreamSession, Warehouse, WarehouseError,
+};
+
+pub use self::source::LakeObject;
+use self::{
+    convert::{converted, dataset_field},
+    csv_rows::CsvRows,
+    source::Ranges,
+};
+
+/// Rows read at once.
+const BATCH_ROWS: usize = 8_192;
+/// Batches that wait for a slow lake.
+const AHEAD: usize = 2;
+
+/// One file.
+#[derive(Clone)]
+pub struct OpenFile {
+    /// Its name, length and content tag.
+    pub input: FileInput,
+    /// Its bytes.
+    pub bytes: Arc<dyn RangeSource>,
+}
+
+/// Files whose columns are alike.
+#[derive(Clone)]
+pub struct Files {
+    files: Vec<OpenFile>,
+    /// The types of CSV columns by name, as SQL names them; a column that is not here is text.
+    columns: BTreeMap<String, String>,
+}
+
+impl Files {
+    /// Files, and the types of the columns of those that are CSV.
+    pub fn new(files: Vec<OpenFile>, columns: BTreeMap<String, String>) -> Self {
+        Self { files, columns }
+    }
+
+    fn find(&self, name: &str) -> Result<&OpenFile, WarehouseError> {
+        let found = self.files.iter().find(|file| file.input.name == name);
+        found.ok_or_else(|| WarehouseError::SessionExpired(format!("`{name}` is no file of this extract any more")))
+    }
+}
+
+/// What is wrong with a file.
+fn unreadable(file: &FileInput, why: impl std::fmt::Display) -> WarehouseError {
+    WarehouseError::Unreadable(format!("`{}`: {why}", file.name))
+}
+
+fn has_extension(name: &str, wanted: &str) -> bool {
+    name.rsplit_once('.').is_some_and(|(_, extension)| extension.eq_ignore_ascii_case(wanted))
+}
+
+fn is_gzip(file: &FileInput) -> bool {
+    has_extension(&file.name, "gz")
+}
+
+fn is_csv(file: &FileInput) -> bool {
+    let inner = if is_gzip(file) { file.name.rsplit_once('.').map_or("", |(name, _)| name) } else { &file.name };
+    has_extension(inner, "csv")
+}
+
+fn schema_of(file: &OpenFile, columns: &BTreeMap<String, String>) -> Result<SchemaRef, WarehouseError> {
+    if is_csv(&file.input) {
+        return CsvRows::open(file, columns).map(|rows| rows.schema());
+    }
+    let ranges = Ranges(Arc::clone(&file.bytes));
+    let metadata = ArrowReaderMetadata::load(&ranges, options()).map_err(|error| unreadable(&file.input, error))?;
+    let fields: Result<Vec<_>, WarehouseError> =
+        metadata.schema().fields().iter().map(|field| dataset_field(field)).collect();
+    warehouse::normalise(&Schema::new(fields?))
+}
+
+/// Without the schema that Arrow's writers leave in a file: the types should be those that every reader sees.
+fn options() -> ArrowReaderOptions {
+    ArrowReaderOptions::new().with_skip_arrow_metadata(true)
+}
+
+/// Sends the rows of a file from `offset` on; ends early where nobody takes them any more.
+fn send_rows(
+    file: &OpenFile,
+    columns: &BTreeMap<String, String>,
+    schema: &SchemaRef,
+    offset: u64,
+    send: &mut dyn FnMut(Result<RecordBatch, WarehouseError>) -> bool,
+) -> Result<(), WarehouseError> {
+    if is_csv(&file.input) {
+        let mut rows = CsvRows::open(file, columns)?;
+        rows.skip(offset)?;
+        while let Some(batch) = rows.next_batch(BATCH_ROWS)? {
+            if !send(Ok(batch)) {
+                break;
+            }
+        }
+        return Ok(());
+    }
+    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(Ranges(Arc::clone(&file.bytes)), options());
+    let builder = builder.map_err(|error| unreadable(&file.input, error))?;
+    let reader = builder.with_batch_size(BATCH_ROWS).with_offset(offset as usize).build();
+    for batch in reader.map_err(|error| unreadable(&file.input, error))? {
+        let batch = batch.map_err(|error| unreadable(&file.input, error))?;
+        let batch = converted(&batch, schema).map_err(|why| unreadable(&file.input, why))?;
+        if !send(Ok(batch)) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, WarehouseError> + Send + 'static,
+) -> Result<T, WarehouseError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| WarehouseError::Unavailable(error.to_string()))?
+}
+
+#[async_trait]
+impl StageTable for Files {
+    async fn stage_table(&self, extract: &Extract) -> Result<StagedTable, WarehouseError> {
+        if self.files.is_empty() {
+            return Err(WarehouseError::InvalidQuery("there is no file".to_owned()));
+        }
+        Ok(StagedTable {
+            table: "files".to_owned(),
+            job: extract.job.clone(),
+            bytes_processed: None,
+            rows: None,
+            // As they lie; in memory a few times more.
+            bytes: Some(self.files.iter().map(|file| file.input.bytes * 4).sum()),
+        })
+    }
+}
+
+#[async_trait]
+impl OpenStreams for Files {
+    async fn open_streams(&self, table: &StagedTable, _: usize) -> Result<StreamSession, WarehouseError> {
+        let files = self.clone();
+        let schema = blocking(move || {
+            let mut first: Option<SchemaRef> = None;
+            for file in &files.files {
+                let schema = schema_of(file, &files.columns)?;
+                match &first {
+                    None => first = Some(schema),
+                    Some(first) if *first == schema => {}
+                    Some(_) => return Err(unreadable(&file.input, "its columns are not those of the first file")),
+                }
+            }
+            first.ok_or_else(|| WarehouseError::InvalidQuery("there is no file".to_owned()))
+        });
+        Ok(StreamSession {
+            name: table.job.clone(),
+            streams: self.files.iter().map(|file| file.input.name.clone()).collect(),
+            schema: schema.await?,
+            expires_at: None,
+        })
+    }
+}
+
+#[async_trait]
+impl ReadStream for Files {
+    async fn read_stream(&self, stream: &str, schema: SchemaRef, offset: u64) -> Result<BatchStream, WarehouseError> {
+        let (file, columns) = (self.find(stream)?.clone(), self.columns.clone());
+        let (sender, receiver) = mpsc::channel(AHEAD);
+        tokio::task::spawn_blocking(move || {
+            let mut send = |batch| sender.blocking_send(batch).is_ok();
+            if let Err(error) = send_rows(&file, &columns, &schema, offset, &mut send) {
+                send(Err(error));
+            }
+        });
+        Ok(Box::pin(futures::stream::unfold(receiver, async |mut receiver| {
+            let batch = receiver.recv().await?;
+            Some((batch, receiver))
+        })))
+    }
+}
+
+impl Warehouse for Files {
+    fn describe(&self) -> String {
+        "files".to_owned()
+    }
+}

@@ -1,0 +1,132 @@
+//! What really happened, out of a warehouse: rows of `outcomes.sql` to outcome events in the landing area.
+//!
+//! Columns: `prediction_id` (STRING) and `observed_at` (TIMESTAMP); as far as they are known `candidate_id` (STRING),
+//! `dispatched_at`, `arrived_at`, `cancelled_at` (TIMESTAMP); every other column of numbers or booleans is a metric of its name.
+//! An event's key is its content: rows that are landed again are the same objects, and the archive counts them once.
+
+use std::collections::BTreeMap;
+
+use arrow_array::{
+    Array, RecordBatch,
+    cast::AsArray,
+    types::{Float64Type, Int64Type, TimestampMicrosecondType},
+};
+use arrow_schema::DataType;
+use cloud::object_store::{PutCondition, PutObject};
+use domain::{MetricValue, OutcomeEvent, lake};
+use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+use serde::Serialize;
+use warehouse::{Extract, Warehouse, WarehouseError};
+
+use crate::ExtractorError;
+
+/// Puts in flight at once.
+const CONCURRENCY: usize = 32;
+
+/// What landing came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Landed {
+    /// Rows read.
+    pub rows: u64,
+    /// Events that are in the landing area now.
+    pub events: u64,
+    /// Rows that are no event, by why.
+    pub rejected: BTreeMap<String, u64>,
+    /// The first of them, in words.
+    pub first_rejected: Option<String>,
+}
+
+/// Lands the rows of a query as outcome events.
+///
+/// # Errors
+/// The warehouse, the lake, or a query without the columns that an event needs. Events that were put stay, and putting them
+/// again changes nothing.
+pub async fn land_outcomes<S: PutObject>(
+    lake: &S,
+    warehouse: &dyn Warehouse,
+    extract: &Extract,
+    on_rows: &(dyn Fn(u64) + Send + Sync),
+) -> Result<Landed, ExtractorError> {
+    let staged = warehouse.stage_table(extract).await?;
+    let session = warehouse.open_streams(&staged, 4).await?;
+    for (name, of) in [("prediction_id", "STRING"), ("observed_at", "TIMESTAMP")] {
+        let field = session.schema.field_with_name(name).ok();
+        if field.and_then(warehouse::column_type).as_deref() != Some(of) {
+            let detail = format!("outcomes.sql gives no column `{name}` of type {of}");
+            return Err(WarehouseError::InvalidQuery(detail).into());
+        }
+    }
+    let mut landed = Landed::default();
+    for name in &session.streams {
+        let mut batches = warehouse.read_stream(name, session.schema.clone(), 0).await?;
+        while let Some(batch) = batches.next().await {
+            let batch = batch?;
+            let mut events = Vec::with_capacity(batch.num_rows());
+            for row in 0..batch.num_rows() {
+                match event(&batch, row) {
+                    Ok(event) => events.push(event),
+                    Err((reason, why)) => {
+                        *landed.rejected.entry(reason.to_owned()).or_default() += 1;
+                        landed.first_rejected.get_or_insert(why);
+                    }
+                }
+            }
+            landed.rows += batch.num_rows() as u64;
+            landed.events += events.len() as u64;
+            put(lake, events).await?;
+            on_rows(batch.num_rows() as u64);
+        }
+    }
+    Ok(landed)
+}
+
+async fn put<S: PutObject>(lake: &S, events: Vec<OutcomeEvent>) -> Result<(), ExtractorError> {
+    let puts = events.into_iter().map(async |event| {
+        let key = lake::landing_outcome(event.prediction_id, &event.digest());
+        let json = serde_json::to_vec(&event).unwrap_or_default();
+        lake.put_object(&key, json.into(), PutCondition::Always).await
+    });
+    stream::iter(puts).buffer_unordered(CONCURRENCY).try_for_each(async |_| Ok(())).await?;
+    Ok(())
+}
+
+/// One row's event, or the reason and the words why it is none.
+fn event(batch: &RecordBatch, row: usize) -> Result<OutcomeEvent, (&'static str, String)> {
+    let column = |name: &str| batch.column_by_name(name).filter(|column| column.is_valid(row));
+    let text = |name: &str| column(name).and_then(|column| Some(column.as_string_opt::<i32>()?.value(row)));
+    let time = |name: &str| {
+        let micros = column(name).and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
+        micros.and_then(|micros| Timestamp::from_microsecond(micros.value(row)).ok())
+    };
+    let id = text("prediction_id").unwrap_or_default();
+    let invalid = |error: domain::DomainError| (error.reason(), format!("prediction `{id}`: {error}"));
+    let candidate_id = text("candidate_id").map(str::parse).transpose().map_err(invalid)?;
+    let event = OutcomeEvent {
+        prediction_id: id.parse().map_err(invalid)?,
+        candidate_id,
+        observed_at: time("observed_at")
+            .ok_or_else(|| ("observed_at_missing", format!("prediction `{id}` has no observed_at")))?,
+        dispatched_at: time("dispatched_at"),
+        arrived_at: time("arrived_at"),
+        cancelled_at: time("cancelled_at"),
+        metrics: metrics(batch, row),
+    };
+    event.validate().map_err(invalid)?;
+    Ok(event)
+}
+
+fn metrics(batch: &RecordBatch, row: usize) -> BTreeMap<String, MetricValue> {
+    let schema = batch.schema_ref();
+    let columns = schema.fields().iter().zip(batch.columns()).filter(|(_, column)| column.is_valid(row));
+    let metrics = columns.filter_map(|(field, column)| {
+        let value = match column.data_type() {
+            DataType::Boolean => MetricValue::Binary(column.as_boolean().value(row)),
+            DataType::Float64 => MetricValue::Numeric(column.as_primitive::<Float64Type>().value(row)),
+            DataType::Int64 => MetricValue::Numeric(column.as_primitive::<Int64Type>().value(row) as f64),
+            _ => return None,
+        };
+        Some((field.name().clone(), value))
+    });
+    metrics.collect()
+}
