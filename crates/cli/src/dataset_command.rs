@@ -38,8 +38,8 @@ const STAGING_DATASET: &str = "mannen_staging";
 pub(crate) enum DatasetCommand {
     /// Run models/NAME/extract.sql in the warehouse, and publish its rows as a version
     ///
-    /// The query runs once (a dry run first, within [limits] of dataset.toml), its result is read in several streams, and becomes
-    /// Parquet files whose bytes depend on the rows alone. What [expect] of dataset.toml says is checked before anything is
+    /// The query runs once (a dry run first, within dataset.toml's limits), its result is read in several streams, and becomes
+    /// Parquet files whose bytes depend on the rows alone. What dataset.toml expects of them is checked before anything is
     /// published. Started again after whatever stopped it, it goes on where it was. The warehouse is told by the environment:
     /// BIGQUERY_PROJECT, BIGQUERY_STAGING_DATASET, and GOOGLE_WORKLOAD_IDENTITY or GOOGLE_APPLICATION_CREDENTIALS; a cloud on
     /// this machine has its own.

@@ -47,7 +47,7 @@ impl Correction {
     /// Factors beyond these are a broken model, not a correction.
     pub const FACTORS: std::ops::RangeInclusive<f64> = 0.2..=5.0;
 
-    /// The factor for a request. 1 where the time zone's rules are not known, which [`problem`](Self::problem) refuses.
+    /// The factor for a request. 1 where the time zone's rules are not known, which publishing refuses.
     pub fn factor(&self, inputs: &Inputs, requested_at: Timestamp) -> f64 {
         let zone = self.zone_input.as_ref().and_then(|name| inputs.get(name)).and_then(zone_text);
         let Some(hour) = self.hour_of_day(requested_at) else { return 1.0 };
