@@ -12,9 +12,10 @@ use std::{
     time::Instant,
 };
 
-use archive::{DecodeLimits, PredictionRows, Rows, decode_landing, write_prediction_rows};
+use archive::{DecodeLimits, PredictionRows, Rows, decode_source, write_prediction_rows};
 use domain::{
-    ArmAssignment, CandidateRecord, PredictionId, PredictionRecord, Tier, Timings, digest::sha256_hex, lake::Table,
+    ArmAssignment, CandidateRecord, PredictionId, PredictionRecord, Tier, Timings, digest::sha256_hex,
+    lake::LandingSource,
 };
 use jiff::{Span, Timestamp};
 use serde_json::json;
@@ -115,11 +116,11 @@ fn next_object(file: &mut File, object: &mut Vec<u8>, carried: &mut Vec<u8>) -> 
 /// Seconds of reading and decoding, of sorting, and of writing.
 fn run(input: &str, output: &str) -> [f64; 3] {
     let begin = Instant::now();
-    let table = Table::Predictions("pickup-eta".parse().unwrap());
+    let source = LandingSource::Predictions("pickup-eta".parse().unwrap());
     let (mut file, mut object, mut carried) = (File::open(input).unwrap(), Vec::new(), Vec::new());
     let mut batch = PredictionRows::default();
     while next_object(&mut file, &mut object, &mut carried) {
-        let landed = decode_landing(&table, &object, DecodeLimits::default());
+        let landed = decode_source(&source, &object, DecodeLimits::default());
         let Rows::Predictions(rows) = landed.rows else { panic!() };
         assert!(landed.bad.is_empty() && landed.complete);
         batch.append(&rows);

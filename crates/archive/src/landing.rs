@@ -3,8 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 
 use domain::{
-    InferenceRecord, ModelName, OutcomeEvent, PredictionRecord, ShadowRecord, is_archivable,
-    lake::{LandingSource, Table},
+    InferenceRecord, ModelName, OutcomeEvent, PredictionRecord, ShadowRecord, is_archivable, lake::LandingSource,
     truncate_to_micros,
 };
 use flate2::bufread::MultiGzDecoder;
@@ -73,21 +72,6 @@ pub struct Landed {
     pub complete: bool,
     /// How many bytes were read, decompressed: what the object costs in memory.
     pub bytes_read: u64,
-}
-
-/// Reads the lines of an object that landed for `table` as our own functions write them. Inferences have no such form:
-/// they are read as Data Capture (see [`decode_source`]).
-pub fn decode_landing(table: &Table, bytes: &[u8], limits: DecodeLimits) -> Landed {
-    match table {
-        Table::Predictions(model) => decode_source(&LandingSource::Predictions(model.clone()), bytes, limits),
-        Table::Shadows(model) => decode_source(&LandingSource::Shadows(model.clone()), bytes, limits),
-        Table::Outcomes => decode_source(&LandingSource::Outcomes, bytes, limits),
-        Table::Inferences(model) => {
-            let source = domain::InferenceSource::DataCapture;
-            let source = LandingSource::Inferences { model: model.clone(), source, endpoint: None, variant: None };
-            decode_source(&source, bytes, limits)
-        }
-    }
 }
 
 /// Reads the lines of a landed object. Never fails as a whole: what cannot be read is in `bad`.
@@ -315,12 +299,12 @@ mod tests {
     use super::*;
     use crate::samples;
 
-    fn predictions_table() -> Table {
-        Table::Predictions("pickup-eta".parse().unwrap())
+    fn predictions_source() -> LandingSource {
+        LandingSource::Predictions("pickup-eta".parse().unwrap())
     }
 
     fn decode(bytes: &[u8]) -> Landed {
-        decode_landing(&predictions_table(), bytes, DecodeLimits::default())
+        decode_source(&predictions_source(), bytes, DecodeLimits::default())
     }
 
     fn records_of(landed: &Landed) -> Vec<PredictionRecord> {
@@ -386,7 +370,7 @@ mod tests {
         let silent =
             format!("{{\"prediction_id\":\"{}\",\"observed_at\":\"2026-01-31T12:00:00Z\"}}", event.prediction_id);
         let bytes = format!("{line}\n{silent}\n{}\n", line.replacen('{', "{\"x\":1,", 1));
-        let landed = decode_landing(&Table::Outcomes, bytes.as_bytes(), DecodeLimits::default());
+        let landed = decode_source(&LandingSource::Outcomes, bytes.as_bytes(), DecodeLimits::default());
         assert_eq!(landed.rows, Rows::Outcomes(vec![event]));
         assert_eq!(landed.bad.iter().map(|line| line.reason).collect::<Vec<_>>(), ["invalid_outcome", "unknown_field"]);
     }
@@ -444,15 +428,15 @@ mod tests {
         let mut text = line.clone().into_bytes();
         text.resize(50_000_000, b'\n');
         for bytes in [zstd(&text), gzip(&text), text] {
-            let landed = decode_landing(&predictions_table(), &bytes, limits);
+            let landed = decode_source(&predictions_source(), &bytes, limits);
             assert_eq!((landed.rows.len(), landed.complete, landed.bad[0].reason), (1, false, "too_large"));
             assert_eq!(landed.bad[0].offset, 100_000);
         }
         let fits = vec![b'\n'; 100_000];
-        assert!(decode_landing(&predictions_table(), &zstd(&fits), limits).complete);
+        assert!(decode_source(&predictions_source(), &zstd(&fits), limits).complete);
 
         let garbage = "{}\n".repeat(20) + &line;
-        let landed = decode_landing(&predictions_table(), garbage.as_bytes(), limits);
+        let landed = decode_source(&predictions_source(), garbage.as_bytes(), limits);
         assert_eq!((landed.rows.len(), landed.bad.len(), landed.complete), (1, 11, false));
         assert_eq!((landed.bad[10].reason, landed.bad[10].offset), ("too_many_bad_lines", 28));
     }
@@ -499,8 +483,8 @@ mod tests {
         fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), magic in 0usize..3) {
             let magic: &[u8] = [GZIP, ZSTD, b""][magic];
             let bytes = [magic, bytes.as_slice()].concat();
-            for table in [predictions_table(), Table::Outcomes] {
-                let landed = decode_landing(&table, &bytes, DecodeLimits::default());
+            for source in [predictions_source(), LandingSource::Outcomes] {
+                let landed = decode_source(&source, &bytes, DecodeLimits::default());
                 prop_assert!(landed.complete || landed.bad.last().is_some_and(|line| line.original.is_empty()));
             }
         }

@@ -1,9 +1,8 @@
 //! The archive's pure steps: landed lines to records, records to Parquet and back, and the merge that makes every step
 //! idempotent. Bytes in, bytes out: no I/O, no clock, no randomness.
 //!
-//! - [`decode_landing`] reads a landed object (JSON lines: plain, gzip or zstd) and says which lines are bad, and why.
-//! - [`decode_source`] does so for the files that SageMaker writes too (Data Capture, batch transform, asynchronous
-//!   inference, ground truth); [`data_capture_lines`] and [`ground_truth_line`] write such files from our records.
+//! - [`decode_source`] reads a landed object (JSON lines: plain, gzip or zstd), ours or of those that SageMaker writes
+//!   (Data Capture, batch transform, asynchronous inference, ground truth), and says which lines are bad, and why; [`data_capture_lines`] and [`ground_truth_line`] write such files from our records.
 //! - [`write_predictions`], [`read_predictions`] and the like for outcomes and shadows are the Parquet format,
 //!   without loss; [`prediction_batches`] and [`outcome_batches`] read only what an evaluation needs, batch by batch. `SCHEMA.md` lists the columns.
 //! - [`merge`], [`merge_predictions`] and [`merge_outcomes`] are associative, commutative and idempotent, so that whatever is
@@ -40,7 +39,7 @@ pub use error::{ArchiveError, Rejection};
 pub use export::{captured_line, data_capture_lines, ground_truth_line};
 pub use features::read_features;
 pub use inferences::{MAX_PAYLOAD_BYTES, read_inferences, write_inferences};
-pub use landing::{DecodeLimits, Landed, Rows, decode_landing, decode_source};
+pub use landing::{DecodeLimits, Landed, Rows, decode_source};
 pub use merge::{MergedFile, merge, merge_into_file, merge_outcomes, merge_predictions};
 pub use outcomes::{read_outcomes, write_outcomes};
 pub use parquet_file::{FOOTER_BYTES, footer_rows};

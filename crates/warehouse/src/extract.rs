@@ -60,13 +60,11 @@ pub struct Limits {
     pub max_bytes_billed: u64,
     /// How long the query may run in the warehouse, seconds.
     pub job_timeout_s: u32,
-    /// How long the result stands in the warehouse for streams to be read of it, seconds.
-    pub result_lifetime_s: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_bytes_billed: 100_000_000_000, job_timeout_s: 3_600, result_lifetime_s: 86_400 }
+        Self { max_bytes_billed: 100_000_000_000, job_timeout_s: 3_600 }
     }
 }
 

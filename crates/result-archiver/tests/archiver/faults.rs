@@ -6,7 +6,7 @@ use crate::common::{
     Fault, TestStore, below, config, failures, land, land_outcome, land_prediction, land_shadow, outcome, prediction,
     queue_event, shadow,
 };
-use archive::{DecodeLimits, Rows, decode_landing, read_outcomes, read_predictions, read_shadows};
+use archive::{DecodeLimits, Rows, decode_source, read_outcomes, read_predictions, read_shadows};
 use bytes::Bytes;
 use domain::lake;
 use result_archiver::{S3Key, archive_batch, compact, handle};
@@ -54,8 +54,8 @@ async fn without_faults() -> (Contents, Contents, usize) {
 fn held_anywhere(store: &TestStore) -> BTreeSet<String> {
     let mut held = BTreeSet::new();
     for (key, bytes) in store.inner.contents() {
-        let rows = if let Ok(table) = lake::landing_table(&key) {
-            decode_landing(&table, &bytes, DecodeLimits::default()).rows
+        let rows = if let Ok(source) = lake::landing_source(&key) {
+            decode_source(&source, &bytes, DecodeLimits::default()).rows
         } else if key.starts_with("quarantine/") {
             continue;
         } else if key.contains("/outcomes/") {
