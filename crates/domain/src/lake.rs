@@ -35,9 +35,16 @@
 //! datasets/<name>/jobs/<job>.json                                          which version an extract became
 //! datasets/<name>/staging/<job>/…                                          an extract under way
 //! training/<model>/<dataset digest>/train.csv                              training view, label first
+//! training/<model>/definition.json                                         what is trained when a dataset version is put in use
+//! training/<model>/code/<SHA-256>.tar.gz                                   training code; immutable
+//! training/<model>/views/<view>/{train,validation,held-out}/part-NNNN.…    a dataset version by one spec, split by time
+//! training/<model>/views/<view>/predictions/<version>/….out                what a version says to the held-out rows
+//! training/<model>/orders/<version>.json                                   a training job that was ordered
 //! baselines/<model>/<spec hash>.json                                       its distributions, that drift is told against
 //! baselines/<model>/models/<model version>.json                            its answers and errors on held-out rows
 //! models/<model>/<training job>/output/model.tar.gz                        as SageMaker writes it
+//! models/<model>/versions/<version>.json                                   a finished model with its lineage; immutable
+//! models/<model>/{failures,gates,approvals,retirements}/<version>.json     what became of it
 //! evaluations/<model>/dt=…/hour=….json                                     mergeable, one per hour
 //! reports/<model>/index.html  reports/<model>/index.ja.html  reports/<model>/report.json
 //! reports/<model>/retraining/<release id>-<reason>.json                    that training was asked for
@@ -54,8 +61,10 @@ use crate::{
 };
 
 mod datasets;
+mod models;
 
 pub use datasets::*;
+pub use models::*;
 
 /// What the proxy and the intake write, and what the archiver's trigger is bound to.
 pub const LANDING: &str = "landing/";
