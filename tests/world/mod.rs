@@ -68,6 +68,11 @@ pub(crate) struct World {
 impl World {
     /// `schedules`: whether they fire by themselves.
     pub(crate) async fn start(root: &Path, schedules: bool) -> Self {
+        Self::start_with(root, schedules, |_| {}).await
+    }
+
+    /// With options that a test changes.
+    pub(crate) async fn start_with(root: &Path, schedules: bool, change: impl FnOnce(&mut Options)) -> Self {
         let own = |role: &str| vec![MANNEN.to_owned(), role.to_owned()];
         let launcher = FunctionLauncher::ReExecute { program: MANNEN.into(), args: vec!["__function".to_owned()] };
         let mut options = Options::new(include_str!("../../infra/template.yaml"), root, launcher);
@@ -82,6 +87,7 @@ impl World {
         ]);
         options.schedules_enabled = schedules;
         options.queue_retry_delay = Some(Duration::from_secs(1));
+        change(&mut options);
         let cloud = LocalCloud::start(options).await.unwrap();
         let environment = cloud.environment();
         let credentials = Credentials::new(

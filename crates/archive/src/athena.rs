@@ -1,4 +1,4 @@
-//! The tables of `infra/athena/tables.sql`.
+//! The tables of `infra/athena/tables.sql`, and the same as Glue resources in `infra/template.yaml`.
 
 use std::fmt::Write;
 
@@ -31,14 +31,55 @@ pub(crate) fn tables_sql() -> String {
          -- writes it anew. Put the lake's bucket in place of {BUCKET}. Times are UTC; `dt` and `hour` are event time.\n\
          -- A query of predictions or inferences names its model (`WHERE model = '…'`); any query is cheaper with `dt`.\n"
     );
-    for (name, by_model, columns) in [
-        ("predictions", true, PREDICTIONS),
-        ("shadows", true, SHADOWS),
-        ("outcomes", false, OUTCOMES),
-        ("inferences", true, INFERENCES),
-    ] {
+    for (name, by_model, columns) in TABLES {
         _ = write!(text, "\n{}", table_sql(name, by_model, columns));
     }
+    text
+}
+
+/// Name, whether the path has the model, and columns.
+const TABLES: [(&str, bool, &[Column]); 4] = [
+    ("predictions", true, PREDICTIONS),
+    ("shadows", true, SHADOWS),
+    ("outcomes", false, OUTCOMES),
+    ("inferences", true, INFERENCES),
+];
+
+/// The tables as resources of CloudFormation, for the template.
+pub(crate) fn glue_tables() -> String {
+    TABLES.iter().map(|(name, by_model, columns)| glue_table(name, *by_model, columns)).collect()
+}
+
+fn glue_table(name: &str, by_model: bool, columns: &[Column]) -> String {
+    let bucket = "${AWS::StackName}-lake-${AWS::AccountId}";
+    let mut title = name.to_owned();
+    title[..1].make_ascii_uppercase();
+    let (key, folder, injected) = if by_model {
+        (
+            "          - { Name: model, Type: string }\n",
+            "model=${!model}/",
+            "          projection.model.type: injected\n",
+        )
+    } else {
+        ("", "", "")
+    };
+    let mut text = format!(
+        "  {title}Table:\n    Type: AWS::Glue::Table\n    Properties:\n      CatalogId: !Ref AWS::AccountId\n      DatabaseName: !Ref \
+         ArchiveDatabase\n      TableInput:\n        Name: {name}\n        TableType: EXTERNAL_TABLE\n        PartitionKeys:\n{key}          - {{ \
+         Name: dt, Type: string }}\n          - {{ Name: hour, Type: string }}\n        Parameters:\n          classification: parquet\n          \
+         projection.enabled: \"true\"\n{injected}          projection.dt.type: date\n          projection.dt.format: yyyy-MM-dd\n          \
+         projection.dt.range: {FIRST_DAY},NOW+1DAY\n          projection.dt.interval: \"1\"\n          projection.dt.interval.unit: \
+         DAYS\n          projection.hour.type: integer\n          projection.hour.range: 0,23\n          projection.hour.digits: \"2\"\n          \
+         storage.location.template: !Sub \
+         \"s3://{bucket}/archive/{name}/{folder}dt=${{!dt}}/hour=${{!hour}}/\"\n        StorageDescriptor:\n          Location: !Sub \
+         \"s3://{bucket}/archive/{name}/\"\n          InputFormat: org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat\n          \
+         OutputFormat: org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat\n          SerdeInfo: {{ SerializationLibrary: \
+         org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe }}\n          Columns:\n"
+    );
+    for Column { name, column_type, .. } in columns {
+        _ = writeln!(text, "            - {{ Name: {name}, Type: {} }}", column_type.hive());
+    }
+    text.push('\n');
     text
 }
 
@@ -88,6 +129,20 @@ mod tests {
         }
         let stored = std::fs::read_to_string(path).unwrap_or_default();
         assert!(stored == tables_sql(), "tables.sql is stale; run `UPDATE_SCHEMA=1 cargo test -p archive`");
+    }
+
+    #[test]
+    fn the_templates_tables_are_up_to_date() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../infra/template.yaml");
+        let text = std::fs::read_to_string(path).unwrap();
+        let (begin, end) = ("(UPDATE_SCHEMA=1 cargo test -p archive).\n", "  # End of what is generated.\n");
+        let (before, rest) = text.split_once(begin).unwrap();
+        let (stored, after) = rest.split_once(end).unwrap();
+        if std::env::var_os("UPDATE_SCHEMA").is_some() {
+            std::fs::write(path, format!("{before}{begin}{}{end}{after}", glue_tables())).unwrap();
+        } else {
+            assert!(stored == glue_tables(), "template.yaml is stale; run `UPDATE_SCHEMA=1 cargo test -p archive`");
+        }
     }
 
     #[test]

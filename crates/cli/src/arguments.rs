@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    archive_command::ArchiveCommand, dataset_command::DatasetCommand, drift::DriftCommand,
-    experiment::ExperimentCommand, features::FeaturesCommand, release::ReleaseCommand, report::ReportOptions,
-    stats::StatsCommand, warehouse_command::WarehouseCommand,
+    archive_command::ArchiveCommand, dataset_command::DatasetCommand, doctor::DoctorOptions, drift::DriftCommand,
+    experiment::ExperimentCommand, features::FeaturesCommand, init::InitOptions, release::ReleaseCommand,
+    report::ReportOptions, stats::StatsCommand, status::StatusOptions, warehouse_command::WarehouseCommand,
 };
 
 /// Everything around a model in production: train, release, serve, archive, evaluate.
@@ -32,6 +32,15 @@ pub(crate) enum Command {
     /// later part as requests in time order, archives each prediction, lands the outcomes and evaluates. Without --trips
     /// the rides are those of a seeded simulated city. No AWS account is needed.
     Demo(DemoOptions),
+    /// Say what is missing on this machine, or in an account, and how to mend it; exits with 1 where something needed is
+    Doctor(DoctorOptions),
+    /// Make the folder of a new model: features.toml, training.toml, release.toml
+    ///
+    /// What no flag says is asked on a terminal. The folder that it makes passes `mannen features check`; one with the demo's
+    /// inputs can be trained and served at once: `mannen demo --model models/NAME`.
+    Init(InitOptions),
+    /// Show release, traffic, tiers, labels, archive and alarms on one screen
+    Status(StatusOptions),
     /// Start the cloud on a laptop with a released model, and keep it until Ctrl-C
     Up(UpOptions),
     /// Send recorded trips as requests to a running API, and their durations as outcomes
@@ -121,6 +130,9 @@ pub(crate) struct CloudOptions {
     /// Port of the API; 0 takes any free one
     #[arg(long, default_value_t = 0)]
     pub(crate) port: u16,
+    /// Refuse requests that are not signed (Signature Version 4), where the template wants IAM authorization
+    #[arg(long)]
+    pub(crate) check_signatures: bool,
 }
 
 #[derive(Debug, Clone, Args)]

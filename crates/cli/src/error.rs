@@ -121,6 +121,9 @@ pub(crate) enum CliError {
         /// What is wrong, and what to do.
         detail: String,
     },
+    /// What `doctor` found.
+    #[error("{0} thing(s) that are needed are missing")]
+    Unwell(usize),
     /// Two specs or releases that differ, as `diff` tells by its exit code.
     #[error("{0} difference(s)")]
     Differs(usize),
@@ -160,6 +163,7 @@ impl CliError {
             Self::LookupMissing { .. } => "lookup_missing",
             Self::LookupUndeclared { .. } => "lookup_undeclared",
             Self::LookupOptions { .. } => "lookup_build_invalid",
+            Self::Unwell(_) => "unwell",
             Self::Differs(_) => "differs",
             Self::Drifts(_) => "drifts",
             Self::Archiver(error) => error.reason(),

@@ -60,6 +60,7 @@ impl RunningCloud {
         let key = std::env::var(PERSONAL_DATA_KEY).unwrap_or_default();
         check_personal_data_key(model.plan.hashed_input(), &key)?;
         setup.parameters.insert("PersonalDataKey".to_owned(), key);
+        setup.check_signatures = options.check_signatures;
         // A batch whose function died comes back at once: nobody waits six minutes at a laptop.
         setup.queue_retry_delay = Some(Duration::from_secs(1));
         // The report, and what it links to.
@@ -148,7 +149,7 @@ impl CloudEnvironment {
     }
 }
 
-fn read_template(path: Option<&Path>) -> Result<String, CliError> {
+pub(crate) fn read_template(path: Option<&Path>) -> Result<String, CliError> {
     let path = match path {
         Some(path) => path,
         None if Path::new(DEFAULT_TEMPLATE).is_file() => Path::new(DEFAULT_TEMPLATE),
@@ -161,7 +162,7 @@ fn read_template(path: Option<&Path>) -> Result<String, CliError> {
 const PERSONAL_DATA_KEY: &str = "PERSONAL_DATA_KEY";
 
 /// A release that hashes inputs would be published and then served by nobody.
-fn check_personal_data_key(hashed: Option<&str>, key: &str) -> Result<(), CliError> {
+pub(crate) fn check_personal_data_key(hashed: Option<&str>, key: &str) -> Result<(), CliError> {
     let what = match (hashed, key) {
         (None, "") => return Ok(()),
         (Some(input), "") => format!("input `{input}` is stored as a keyed hash: set {PERSONAL_DATA_KEY}"),

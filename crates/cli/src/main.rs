@@ -11,6 +11,7 @@ mod arguments;
 mod dataset_command;
 mod dataset_text;
 mod demo;
+mod doctor;
 mod drift;
 mod error;
 mod evaluations;
@@ -18,6 +19,7 @@ mod experiment;
 mod fault_matrix;
 mod features;
 mod held_out;
+mod init;
 mod lake;
 mod local_cloud;
 mod lookup_tables;
@@ -28,6 +30,7 @@ mod replay;
 mod report;
 mod source;
 mod stats;
+mod status;
 mod terminal;
 mod training;
 mod up;
@@ -58,6 +61,9 @@ fn main() -> ExitCode {
     let outcome = runtime.block_on(async {
         match arguments.command {
             Command::Demo(options) => demo::run(&options, terminal).await,
+            Command::Doctor(options) => doctor::run(&options, terminal).await,
+            Command::Init(options) => init::run(&options, terminal),
+            Command::Status(options) => status::run(&options, terminal).await,
             Command::Up(options) => up::run(&options, terminal).await,
             Command::Replay(options) => replay::run(&options, terminal).await,
             Command::Release { command } => Box::pin(release::run(&command, terminal)).await,

@@ -29,6 +29,11 @@ impl Terminal {
         Self { json, progress: !json && !quiet }
     }
 
+    /// Whether a program reads the result.
+    pub(crate) fn is_json(self) -> bool {
+        self.json
+    }
+
     /// A step that takes a while: a spinner on a terminal, a line elsewhere.
     pub(crate) fn step(self, what: impl Into<String>) -> Step {
         let what = what.into();

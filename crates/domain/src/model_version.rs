@@ -64,7 +64,7 @@ impl Lineage {
     pub fn digest(&self) -> String {
         let code = CodeVersion { commit: None, ..self.code.clone() };
         let dataset = DatasetVersion { query_sha256: None, as_of: None, ..self.dataset.clone() };
-        let identity = Self { code, dataset, ..self.clone() };
+        let identity = Self { dataset, code, ..self.clone() };
         sha256_hex(&serde_json::to_vec(&identity).unwrap_or_default())
     }
 }

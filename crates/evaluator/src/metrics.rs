@@ -44,6 +44,14 @@ fn of_model(report: &ReportData, actions: &Actions) -> Vec<Metric> {
         let fallback = fallback.map_or(0, |group| group.summary.counts.predictions);
         metrics.push(("fallback_share", "None", fallback as f64 / all.counts.predictions as f64));
     }
+    if let Some(intervals) = &all.interval {
+        metrics.push(("interval_coverage", "None", intervals.coverage));
+        let promised = report.facts.release.as_ref().and_then(|release| release.promised_interval);
+        if let Some(promised) = promised {
+            // Clearly: chance would not miss so many, with 95 % confidence.
+            metrics.push(("coverage_shortfall", "Count", count(intervals.coverage_interval[1] < promised)));
+        }
+    }
     if let Some(drift) = &report.drift {
         let features = drift.drifted().into_iter().filter(|name| *name != LABEL).count();
         metrics.push(("drifting_features", "Count", features as f64));

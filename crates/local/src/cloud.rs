@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use crate::{
-    api_gateway::{self, Api, Place, Routes, StaticFiles},
+    api_gateway::{self, Api, Authorizer, Place, Routes, StaticFiles},
     error::LocalError,
     event_bridge::{self, EventBus},
     http_server::{self, Server},
@@ -210,6 +210,7 @@ impl LocalCloud {
             functions: functions.clone(),
             account_id: options.account_id.clone(),
             static_files: StaticFiles { places: places(&options, &template), store: store.clone() },
+            authorizer: options.check_signatures.then(|| Authorizer { region: options.region.clone() }),
         };
         let bus = EventBus {
             rules: template.rules.clone(),

@@ -6,8 +6,10 @@
 //! plane, and a warehouse that is asked as BigQuery is (`local_warehouse`). Functions and containers are real processes that
 //! speak the real protocols, and none of them can tell that it is on a laptop.
 //!
-//! Not emulated: permissions, CORS and authorizers, versioning and lifecycle of objects, SNS, FIFO queues, memory
-//! limits. What the template asks for beyond this is listed in [`LocalCloud::warnings`].
+//! IAM authorization of the HTTP API is emulated where [`Options::check_signatures`] says so.
+//!
+//! Not emulated: permissions, CORS and other authorizers, throttling, versioning, lifecycle and encryption of objects, state
+//! machines, SNS, FIFO queues, memory limits. What the template asks for beyond this is listed in [`LocalCloud::warnings`].
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 mod api_gateway;

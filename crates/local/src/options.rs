@@ -90,6 +90,9 @@ pub struct Options {
     pub shutdown_grace: Duration,
     /// How long a model container may take to answer `/ping`.
     pub container_start_timeout: Duration,
+    /// Whether routes for which the template wants IAM authorization refuse what is not signed. Off: a laptop's port is
+    /// reached by its user alone, who has nothing to sign with.
+    pub check_signatures: bool,
     /// Objects that the API's port serves read-only.
     pub static_routes: Vec<StaticRoute>,
 }
@@ -117,6 +120,7 @@ impl Options {
             schedules_enabled: true,
             shutdown_grace: Duration::from_secs(2),
             container_start_timeout: Duration::from_mins(1),
+            check_signatures: false,
             static_routes: Vec::new(),
         }
     }

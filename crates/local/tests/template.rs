@@ -14,7 +14,9 @@ fn the_repositorys_template_is_understood() {
     let template = Template::parse(&text, &setting).unwrap();
     // What is not emulated is told, and it is nothing that a laptop misses.
     let lifecycle = "Resources.Lake.Properties.LifecycleConfiguration: the property is not emulated";
-    assert_eq!(template.warnings, [lifecycle]);
+    let versions = lifecycle.replace("Lifecycle", "Versioning");
+    assert_eq!(template.warnings, [&versions, lifecycle]);
+    assert!(template.routes.iter().all(|route| route.signed), "{:?}", template.routes);
     let bucket = &template.buckets[0].name;
     assert_eq!(bucket, "mannen-lake-000000000000");
     let function = |name: &str| template.functions.iter().find(|function| function.name == name).unwrap();

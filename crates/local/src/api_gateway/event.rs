@@ -168,6 +168,7 @@ mod tests {
             key: "POST /v1/{id}",
             function: "f",
             variables: BTreeMap::from([("id".to_owned(), "a b".to_owned())]),
+            signed: false,
         };
         let caller = Caller {
             request_id: "r".to_owned(),

@@ -1,11 +1,16 @@
 //! API Gateway's HTTP API with Lambda proxy integrations, payload format 2.0.
 
+mod authorizer;
 mod event;
 mod response;
 mod routes;
 mod static_files;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use http::{HeaderMap, Request, StatusCode};
 use hyper::body::Incoming;
@@ -13,6 +18,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 pub(crate) use self::{
+    authorizer::Authorizer,
     routes::Routes,
     static_files::{Place, StaticFiles},
 };
@@ -32,6 +38,8 @@ pub(crate) struct Api {
     pub(crate) functions: Arc<Functions>,
     pub(crate) account_id: String,
     pub(crate) static_files: StaticFiles,
+    /// Asked for routes that want it; without it everybody is let in.
+    pub(crate) authorizer: Option<Authorizer>,
 }
 
 pub(crate) fn serve(listener: TcpListener, api: Api) -> Server {
@@ -55,6 +63,11 @@ async fn answer(api: Arc<Api>, request: Request<Incoming>, peer: SocketAddr) -> 
         Err(BodyError::TooLarge) => return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"),
         Err(BodyError::Broken) => return message(StatusCode::BAD_REQUEST, "Bad Request"),
     };
+    if let Some(authorizer) = api.authorizer.as_ref().filter(|_| found.signed)
+        && !authorizer.allows(&head, &body, SystemTime::now())
+    {
+        return message(StatusCode::FORBIDDEN, "Forbidden");
+    }
     let now = jiff::Timestamp::now();
     let caller = event::Caller {
         request_id: new_request_id(),

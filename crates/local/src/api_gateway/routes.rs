@@ -21,6 +21,7 @@ struct Route {
     method: Option<String>,
     segments: Option<Vec<Segment>>,
     function: String,
+    signed: bool,
 }
 
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub(crate) struct Found<'a> {
     pub(crate) key: &'a str,
     pub(crate) function: &'a str,
     pub(crate) variables: BTreeMap<String, String>,
+    /// Whether the caller must have signed.
+    pub(crate) signed: bool,
 }
 
 impl Routes {
@@ -44,6 +47,7 @@ impl Routes {
             method: spec.method.clone().filter(|_| spec.path.is_some()),
             segments: spec.path.as_deref().map(parse),
             function: spec.function.clone(),
+            signed: spec.signed,
         });
         Self(routes.collect())
     }
@@ -60,7 +64,7 @@ impl Routes {
             Some((rank, route, variables))
         });
         let (_, route, variables) = fitting.min_by(|one, other| one.0.cmp(&other.0))?;
-        Some(Found { key: &route.key, function: &route.function, variables })
+        Some(Found { key: &route.key, function: &route.function, variables, signed: route.signed })
     }
 }
 
@@ -109,6 +113,7 @@ mod tests {
             method: Some(method.to_owned()).filter(|method| method != "ANY"),
             path: Some(path.to_owned()),
             function: format!("{method} {path}"),
+            signed: false,
         };
         let mut specs = vec![
             route("ANY", "/{all+}"),
@@ -127,7 +132,7 @@ mod tests {
         let found = routes.find(&Method::POST, "/pets/a%20b/photos/x/y.png").unwrap();
         assert_eq!(found.variables["id"], "a b");
         assert_eq!(found.variables["proxy"], "x/y.png");
-        specs.push(RouteSpec { method: None, path: None, function: "rest".to_owned() });
+        specs.push(RouteSpec { method: None, path: None, function: "rest".to_owned(), signed: false });
         assert_eq!(key(&Routes::new(&specs), Method::GET, "/").as_deref(), Some("$default"));
     }
 }

@@ -23,7 +23,12 @@ impl Template {
             let kind = event.required_text("Type", "an event type such as HttpApi, SQS, S3 or Schedule")?;
             let Some(detail) = event.inner("Properties")? else {
                 if kind == "HttpApi" {
-                    self.routes.push(RouteSpec { method: None, path: None, function: function.to_owned() });
+                    self.routes.push(RouteSpec {
+                        method: None,
+                        path: None,
+                        function: function.to_owned(),
+                        signed: self.signed_by_default,
+                    });
                     continue;
                 }
                 return Err(event.missing("Properties", "the event's properties"));
@@ -68,11 +73,22 @@ impl Template {
                 return Err(detail.wrong("Path", &Value::from(path), "{name+} only at the end"));
             }
         }
-        for property in ["Auth", "RouteSettings"] {
-            if detail.value(property)?.is_some() {
-                self.warnings.push(format!("{}: the property is not emulated", detail.at(property)));
-            }
+        if detail.value("RouteSettings")?.is_some() {
+            self.warnings.push(format!("{}: the property is not emulated", detail.at("RouteSettings")));
         }
+        let own = match detail.inner("Auth")? {
+            Some(auth) => auth.text("Authorizer")?,
+            None => None,
+        };
+        let signed = match own.as_deref() {
+            None => self.signed_by_default,
+            Some("AWS_IAM") => true,
+            Some("NONE") => false,
+            Some(_) => {
+                self.warnings.push(format!("{}: only AWS_IAM and NONE are emulated", detail.at("Auth.Authorizer")));
+                false
+            }
+        };
         if let Some(version) = detail.text("PayloadFormatVersion")?.filter(|version| version != "2.0") {
             return Err(detail.wrong("PayloadFormatVersion", &version.into(), "2.0"));
         }
@@ -80,6 +96,7 @@ impl Template {
             method: method.filter(|method| method != "ANY" && method != "*"),
             path: path.filter(|path| path != "$default"),
             function: function.to_owned(),
+            signed,
         });
         Ok(())
     }

@@ -49,6 +49,8 @@ pub struct RouteSpec {
     pub path: Option<String>,
     /// The function that answers.
     pub function: String,
+    /// Whether the caller must sign: IAM authorization.
+    pub signed: bool,
 }
 
 /// A bucket.
@@ -167,12 +169,22 @@ pub struct Template {
     pub schedules: Vec<ScheduleSpec>,
     /// EventBridge rules.
     pub rules: Vec<RuleSpec>,
+    /// Whether routes that say nothing of their own want IAM authorization.
+    signed_by_default: bool,
     /// What the template asks for and the local cloud does not do.
     pub warnings: Vec<String>,
 }
 
-/// Types that only say who may do what, or where logs and alarms go: nothing here depends on them.
-const PASSED_OVER: [&str; 9] = [
+/// Types that only say who may do what, how objects are encrypted, where logs, alarms and bills go, or how tables are asked:
+/// nothing here depends on them. State machines only repeat what one function does, over many items.
+const PASSED_OVER: [&str; 16] = [
+    "AWS::Athena::NamedQuery",
+    "AWS::Athena::WorkGroup",
+    "AWS::Budgets::Budget",
+    "AWS::Glue::Database",
+    "AWS::Glue::Table",
+    "AWS::KMS::Key",
+    "AWS::Serverless::StateMachine",
     "AWS::SQS::QueuePolicy",
     "AWS::S3::BucketPolicy",
     "AWS::Lambda::Permission",
@@ -215,7 +227,7 @@ impl Template {
                 "AWS::Serverless::Function" => functions.push((logical_id, resource, properties)),
                 "AWS::S3::Bucket" => template.read_bucket(&resolver, logical_id, &properties)?,
                 "AWS::SQS::Queue" => template.read_queue(&resolver, logical_id, &properties)?,
-                "AWS::Serverless::HttpApi" => template.read_api(&properties),
+                "AWS::Serverless::HttpApi" => template.read_api(&properties)?,
                 kind if PASSED_OVER.contains(&kind) => {}
                 kind => template.warnings.push(format!("{place}: the type {kind} is not emulated")),
             }

@@ -11,7 +11,7 @@ use super::{
 use crate::error::LocalError;
 
 /// Properties of a function that change nothing here, or that are read.
-const FUNCTION_PROPERTIES: [&str; 21] = [
+const FUNCTION_PROPERTIES: [&str; 25] = [
     "FunctionName",
     "Timeout",
     "MemorySize",
@@ -32,6 +32,10 @@ const FUNCTION_PROPERTIES: [&str; 21] = [
     "Tracing",
     "EphemeralStorage",
     "AutoPublishAlias",
+    "DeadLetterQueue",
+    "DeploymentPreference",
+    "KmsKeyArn",
+    "ProvisionedConcurrencyConfig",
     "PackageType",
 ];
 
@@ -168,11 +172,20 @@ impl Template {
         Ok(())
     }
 
-    pub(super) fn read_api(&mut self, properties: &Properties<'_>) {
-        let known = ["Name", "Description", "Tags", "StageName"];
+    pub(super) fn read_api(&mut self, properties: &Properties<'_>) -> Result<(), LocalError> {
+        // A laptop throttles by itself, and the functions' logs tell of every request.
+        let known = ["Name", "Description", "Tags", "StageName", "FailOnWarnings", "Auth"];
+        let known = known.into_iter().chain(["DefaultRouteSettings", "AccessLogSettings"]).collect::<Vec<_>>();
         for property in properties.names().filter(|property| !known.contains(&property.as_str())) {
             self.warnings.push(format!("{}: the property is not emulated", properties.at(property)));
         }
+        let Some(auth) = properties.inner("Auth")? else { return Ok(()) };
+        match auth.text("DefaultAuthorizer")?.as_deref() {
+            None => {}
+            Some("AWS_IAM") => self.signed_by_default = true,
+            Some(_) => self.warnings.push(format!("{}: only AWS_IAM is emulated", auth.at("DefaultAuthorizer"))),
+        }
+        Ok(())
     }
 }
 
