@@ -98,6 +98,30 @@ def plain(value):
     return value
 
 
+def named(value):
+    """Logical ids that a part of a template refers to."""
+    if isinstance(value, dict):
+        if len(value) == 1 and "Ref" in value:
+            yield value["Ref"]
+        elif len(value) == 1 and "Fn::GetAtt" in value:
+            path = value["Fn::GetAtt"]
+            yield path[0] if isinstance(path, list) else path.split(".")[0]
+        else:
+            for inner in value.values():
+                yield from named(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from named(inner)
+
+
+def nothing_refers_to_what_may_not_be_there(template):
+    conditional = {name for name, resource in template["Resources"].items() if "Condition" in resource}
+    for name, resource in template["Resources"].items():
+        if "Condition" not in resource:
+            missing = conditional.intersection(named(resource))
+            assert not missing, f"{name} is always made and refers to {missing}, which may not be"
+
+
 class Cloud:
     def __init__(self, endpoint):
         session = boto3.Session("test", "test", region_name=REGION)
@@ -270,6 +294,7 @@ def function_of(properties):
 
 def main():
     template = translated()
+    nothing_refers_to_what_may_not_be_there(template)
     if len(sys.argv) > 1:
         Path(sys.argv[1]).write_text(json.dumps(template, indent=1))
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)

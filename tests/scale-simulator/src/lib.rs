@@ -11,6 +11,7 @@ pub mod archive;
 pub mod costs;
 pub mod limits;
 pub mod proxy;
+pub mod tables;
 
 /// What the template's `ArchiverSize` gives to result-archiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
