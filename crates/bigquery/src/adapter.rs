@@ -26,7 +26,7 @@ use warehouse::{
 
 use crate::{
     Config, errors,
-    job::{JobState, Names, dry_run, query_job, state},
+    job::{JobState, Names, dry_run, query_job, refused_column, state},
     rows::{Decoder, batches, session_schema},
 };
 
@@ -106,6 +106,9 @@ impl BigQuery {
 
     async fn price(&self, extract: &Extract) -> Result<Option<u64>, WarehouseError> {
         let priced = sent!(Box::pin(self.insert(dry_run(extract))).await)?;
+        if let Some(refused) = refused_column(&priced) {
+            return Err(refused);
+        }
         let bytes = priced.statistics.and_then(|statistics| statistics.total_bytes_processed);
         let bytes = bytes.and_then(|bytes| u64::try_from(bytes).ok());
         match bytes {

@@ -2,7 +2,7 @@
 
 use google_cloud_bigquery_v2::model::{
     Job, JobConfiguration, JobConfigurationQuery, JobReference, QueryParameter, QueryParameterType,
-    QueryParameterValue, TableReference,
+    QueryParameterValue, TableFieldSchema, TableReference,
 };
 use warehouse::{Extract, WarehouseError};
 
@@ -65,6 +65,21 @@ fn query(extract: &Extract) -> JobConfigurationQuery {
             .set_parameter_value(QueryParameterValue::new().set_value(parameter.value))
     });
     query.set_parameter_mode("NAMED").set_query_parameters(parameters)
+}
+
+/// The column of the result whose type datasets do not have, told before anything is paid for. The Read API would tell it afterwards.
+pub(crate) fn refused_column(priced: &Job) -> Option<WarehouseError> {
+    fn has_interval(field: &TableFieldSchema) -> bool {
+        field.r#type.eq_ignore_ascii_case("INTERVAL") || field.fields.iter().any(has_interval)
+    }
+    let schema = priced.statistics.as_ref()?.query.as_ref()?.schema.as_ref()?;
+    let field = schema.fields.iter().find(|field| has_interval(field))?;
+    let of = match field.r#type.to_ascii_uppercase().as_str() {
+        "RECORD" | "STRUCT" => "STRUCT with an INTERVAL".to_owned(),
+        _ if field.mode == "REPEATED" => "ARRAY<INTERVAL>".to_owned(),
+        other => other.to_owned(),
+    };
+    Some(WarehouseError::UnsupportedType { column: field.name.clone(), of })
 }
 
 /// What a job stands at.

@@ -9,7 +9,8 @@ use bigquery::BigQuery;
 use clap::{Args, Subcommand};
 use cloud::config::Environment;
 use dataset_extractor::{
-    ExtractorError, Files, OpenFile, land_outcomes, parse_definition, put_definition, set_parameter, working,
+    ExtractorError, Files, OpenFile, find_files, land_outcomes, parse_definition, put_definition, set_parameter,
+    working,
 };
 use datasets::{
     Definition, FileInput, GcPolicy, Order, PointerOutcome, Progress, collect_garbage, datasets, diff, extract, list,
@@ -31,23 +32,26 @@ use crate::{
     terminal::{Step, Terminal, grouped},
 };
 
+/// The query that a dataset's rows come from.
+const EXTRACT: &str = "extract.sql";
 /// Where results stand in a warehouse on this machine.
 const STAGING_DATASET: &str = "mannen_staging";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DatasetCommand {
-    /// Run models/NAME/extract.sql in the warehouse, and publish its rows as a version
+    /// Run models/NAME/extract.sql in the warehouse, or read files, and publish the rows as a version
     ///
     /// The query runs once (a dry run first, within dataset.toml's limits), its result is read in several streams, and becomes
     /// Parquet files whose bytes depend on the rows alone. What dataset.toml expects of them is checked before anything is
     /// published. Started again after whatever stopped it, it goes on where it was. The warehouse is told by the environment:
     /// BIGQUERY_PROJECT, BIGQUERY_STAGING_DATASET, and GOOGLE_WORKLOAD_IDENTITY or GOOGLE_APPLICATION_CREDENTIALS; a cloud on
-    /// this machine has its own.
+    /// this machine has its own. With `files = ["raw/trips/"]` in dataset.toml the rows are those of the lake's Parquet and CSV files
+    /// under these keys instead; a CSV column has the type that [columns] says, else what all its values are.
     Extract(ExtractOptions),
     /// Run models/NAME/outcomes.sql in the warehouse, and land its rows as outcomes
     ///
     /// Columns: prediction_id, observed_at; candidate_id, dispatched_at, arrived_at, cancelled_at as far as they are known; other
-    /// numbers and booleans are metrics. Rows that are landed again change nothing.
+    /// numbers and booleans are metrics. Rows that are landed again change nothing. What is no outcome goes to quarantine, with the reason.
     Outcomes(OutcomesOptions),
     /// Put the definition (extract.sql, dataset.toml) into the lake, where the extractor's schedule finds it
     Define(DefinitionOptions),
@@ -187,7 +191,7 @@ pub(crate) async fn run(command: &DatasetCommand, terminal: Terminal) -> Result<
         DatasetCommand::Extract(options) => run_extract(options, terminal).await,
         DatasetCommand::Outcomes(options) => run_outcomes(options, terminal).await,
         DatasetCommand::Define(options) => {
-            let (lake, definition) = (Lake::open(&options.lake).await?, read_definition(options, Some("extract.sql"))?);
+            let (lake, definition) = (Lake::open(&options.lake).await?, read_definition(options, Some(EXTRACT))?);
             put_definition(&lake.store, &definition).await?;
             terminal.json(&definition);
             terminal.result(format_args!("`{}` is defined", definition.dataset));
@@ -229,15 +233,18 @@ async fn version(options: &VersionOptions) -> Result<(Lake, String), CliError> {
     Ok((lake, address))
 }
 
-/// The definition that a model's folder has, with the command line's parameters. Without a query where files have the rows.
+/// The definition that a model's folder has, with the command line's parameters. Without `extract.sql` where dataset.toml names files
+/// that have the rows.
 fn read_definition(options: &DefinitionOptions, sql: Option<&str>) -> Result<Definition, CliError> {
     let read = |name: &str| {
         let path = options.model.join(name);
         std::fs::read_to_string(&path).map_err(|error| CliError::io(format!("read `{}`", path.display()), error))
     };
-    let sql = sql.map_or_else(|| Ok(String::new()), read)?;
     let toml = if options.model.join("dataset.toml").is_file() { read("dataset.toml")? } else { String::new() };
-    let mut definition = parse_definition(dataset_name(options)?, &sql, &toml)?;
+    let mut definition = parse_definition(dataset_name(options)?, "", &toml)?;
+    if let Some(sql) = sql.filter(|sql| *sql != EXTRACT || definition.file_keys.is_empty()) {
+        definition.sql = read(sql)?;
+    }
     for parameter in &options.parameters {
         set_parameter(&mut definition, parameter)?;
     }
@@ -314,13 +321,14 @@ async fn run_outcomes(options: &OutcomesOptions, terminal: Terminal) -> Result<(
     let warehouse = warehouse(&options.definition.lake).await?;
     let now = domain::truncate_to_micros(Timestamp::now());
     let order = Order { definition, as_of: Some(options.as_of.unwrap_or(now)), now };
+    let (dataset, extract) = (&order.definition.dataset, order.extract());
     let step = terminal.step("Landing outcomes");
-    let landed = land_outcomes(&lake.store, &warehouse.bigquery, &order.extract(), &|rows| step.advance(rows)).await?;
+    let landed = land_outcomes(&lake.store, dataset, &warehouse.bigquery, &extract, &|rows| step.advance(rows)).await?;
     step.done(format_args!("{} rows", grouped(landed.rows)));
     terminal.json(&landed);
     terminal.result(format_args!("{} of {} rows are outcomes", grouped(landed.events), grouped(landed.rows)));
     for (reason, rows) in &landed.rejected {
-        terminal.result(format_args!("  {} left out: {reason}", grouped(*rows)));
+        terminal.result(format_args!("  {} in quarantine: {reason}", grouped(*rows)));
     }
     if let Some(first) = &landed.first_rejected {
         terminal.result(format_args!("  the first: {first}"));
@@ -329,16 +337,20 @@ async fn run_outcomes(options: &OutcomesOptions, terminal: Terminal) -> Result<(
 }
 
 async fn run_extract(options: &ExtractOptions, terminal: Terminal) -> Result<(), CliError> {
-    let from_files = !options.files.is_empty();
-    let mut definition = read_definition(&options.definition, (!from_files).then_some("extract.sql"))?;
+    let mut definition = read_definition(&options.definition, options.files.is_empty().then_some(EXTRACT))?;
     let lake = Lake::open(&options.definition.lake).await?;
-    let source: Source = if from_files {
+    let source: Source = if !options.files.is_empty() {
         let files = open_files(&options.files)?;
+        definition.file_keys.clear();
         definition.files = files.iter().map(|file| file.input.clone()).collect();
         Source::Files(Files::new(files, definition.columns.clone()))
+    } else if !definition.file_keys.is_empty() {
+        definition.files = find_files(&lake.store, &definition.file_keys).await?;
+        Source::Files(Files::of_lake(&lake.store, &definition.files, definition.columns.clone()))
     } else {
         Source::Warehouse(warehouse(&options.definition.lake).await?)
     };
+    let from_files = !definition.files.is_empty();
     let warehouse: &dyn Warehouse = match &source {
         Source::Files(files) => files,
         Source::Warehouse(opened) => &opened.bigquery,

@@ -83,15 +83,24 @@ fn figures(column: &ColumnStatistics) -> String {
 const NOTABLE: f64 = 0.05;
 
 pub(crate) fn differences(diff: &Diff) -> usize {
+    if diff.is_none() {
+        return 0;
+    }
     let columns = diff.columns.iter().filter(|column| column.distance.is_some_and(|distance| distance >= NOTABLE));
     (diff.schema.len() + diff.origin.len() + usize::from(diff.rows.0 != diff.rows.1) + columns.count()).max(1)
 }
 
 pub(crate) fn diff(diff: &Diff) -> String {
-    if diff.is_none() {
+    if diff.from == diff.to {
         return "they are the same version".to_owned();
     }
-    let mut text = format!("{} → {}\n", short(&diff.from), short(&diff.to));
+    let as_of = |as_of: Option<jiff::Timestamp>| as_of.map_or_else(|| "–".to_owned(), |as_of| as_of.to_string());
+    let as_of = format!("as of {} → {}", as_of(diff.as_of.0), as_of(diff.as_of.1));
+    let mut text = format!("{} → {}\n  {as_of}\n", short(&diff.from), short(&diff.to));
+    if diff.is_none() {
+        _ = write!(text, "  the same query, and the same {} rows", grouped(diff.rows.0));
+        return text;
+    }
     for line in diff.schema.iter().chain(&diff.origin) {
         _ = writeln!(text, "  {line}");
     }
@@ -103,7 +112,8 @@ pub(crate) fn diff(diff: &Diff) -> String {
         let distance = column.distance.map_or_else(|| "–".to_owned(), |distance| format!("{distance:.3}"));
         let nulls = format!("{:.2} → {:.2} %", 100.0 * column.null_share.0, 100.0 * column.null_share.1);
         let mean = match column.mean {
-            (Some(from), Some(to)) => format!("{from:.4} → {to:.4}"),
+            (Some(from), Some(to)) if column.is_of_numbers() => format!("{from:.4} → {to:.4}"),
+            (Some(from), Some(to)) => format!("{} → {}", column.show(from.round()), column.show(to.round())),
             _ => String::new(),
         };
         _ = write!(text, "\n  {:width$}  {distance:>8}  {nulls:>17}  {mean}", column.name);

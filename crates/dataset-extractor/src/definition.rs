@@ -14,6 +14,8 @@ use crate::ExtractorError;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct DatasetToml {
+    /// Files of the lake to take the rows of, instead of `extract.sql`'s.
+    files: Vec<String>,
     /// Parameters of the query by name: a value, or `{ type, value }`.
     parameters: BTreeMap<String, ParameterToml>,
     limits: Limits,
@@ -53,9 +55,10 @@ impl From<ParameterToml> for Parameter {
 pub fn parse_definition(dataset: ModelName, sql: &str, dataset_toml: &str) -> Result<Definition, ExtractorError> {
     let toml: DatasetToml = toml::from_str(dataset_toml)
         .map_err(|error| ExtractorError::Definition { file: "dataset.toml".to_owned(), detail: error.to_string() })?;
-    let DatasetToml { parameters, limits, expect, parents, columns } = toml;
+    let DatasetToml { files: file_keys, parameters, limits, expect, parents, columns } = toml;
     let parameters = parameters.into_iter().map(|(name, parameter)| (name, parameter.into())).collect();
-    Ok(Definition { dataset, sql: sql.to_owned(), parameters, limits, expect, parents, files: Vec::new(), columns })
+    let (sql, files) = (sql.to_owned(), Vec::new());
+    Ok(Definition { dataset, sql, parameters, limits, expect, parents, file_keys, files, columns })
 }
 
 /// The parameter that `name=value` on a command line gives: of the type that the definition has for it, else text.

@@ -2,17 +2,22 @@
 
 mod convert;
 mod csv_rows;
+mod csv_types;
 mod source;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use arrow_array::RecordBatch;
 use arrow_schema::{Schema, SchemaRef};
 use async_trait::async_trait;
+use cloud::object_store::{ETag, GetRange, ListObjects};
 use datasets::FileInput;
 use feature_batch::RangeSource;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
-use tokio::sync::mpsc;
+use tokio::{runtime::Handle, sync::mpsc};
 use warehouse::{
     BatchStream, Extract, OpenStreams, ReadStream, StageTable, StagedTable, StreamSession, Warehouse, WarehouseError,
 };
@@ -21,8 +26,10 @@ pub use self::source::LakeObject;
 use self::{
     convert::{converted, dataset_field},
     csv_rows::CsvRows,
+    csv_types::csv_schema,
     source::Ranges,
 };
+use crate::ExtractorError;
 
 /// Rows read at once.
 const BATCH_ROWS: usize = 8_192;
@@ -42,7 +49,7 @@ pub struct OpenFile {
 #[derive(Clone)]
 pub struct Files {
     files: Vec<OpenFile>,
-    /// The types of CSV columns by name, as SQL names them; a column that is not here is text.
+    /// The types of CSV columns by name, as SQL names them; those that are not here are told from the values.
     columns: BTreeMap<String, String>,
 }
 
@@ -52,10 +59,52 @@ impl Files {
         Self { files, columns }
     }
 
+    /// Objects of the lake, as they were listed; one that was replaced since cannot be read. Within a runtime.
+    pub fn of_lake<S: GetRange + Clone + 'static>(
+        lake: &S,
+        files: &[FileInput],
+        columns: BTreeMap<String, String>,
+    ) -> Self {
+        let open = |input: &FileInput| {
+            let (key, etag) = (input.name.clone(), ETag(input.tag.clone()));
+            let bytes = LakeObject::new(lake.clone(), key, input.bytes, etag, Handle::current());
+            OpenFile { input: input.clone(), bytes: Arc::new(bytes) }
+        };
+        Self::new(files.iter().map(open).collect(), columns)
+    }
+
     fn find(&self, name: &str) -> Result<&OpenFile, WarehouseError> {
         let found = self.files.iter().find(|file| file.input.name == name);
         found.ok_or_else(|| WarehouseError::SessionExpired(format!("`{name}` is no file of this extract any more")))
     }
+}
+
+/// The Parquet and CSV files of the lake that are named: each by its key, or those below a prefix that ends with `/`. Names
+/// that begin with `_` or `.` are passed over, as SageMaker and Spark do.
+///
+/// # Errors
+/// The lake does not answer, or a name leads to no file.
+pub async fn find_files<S: ListObjects>(lake: &S, names: &[String]) -> Result<Vec<FileInput>, ExtractorError> {
+    let (mut found, mut keys) = (Vec::new(), BTreeSet::new());
+    for name in names {
+        let is_wanted = |key: &str| {
+            let file = key.rsplit('/').next().unwrap_or_default();
+            if name.ends_with('/') { is_rows(key) && !file.starts_with(['_', '.']) } else { key == name }
+        };
+        let listed = lake.list_objects(name).await?;
+        let mut wanted = listed.into_iter().filter(|object| is_wanted(&object.key)).peekable();
+        if wanted.peek().is_none() {
+            let detail = format!("`{name}` leads to no Parquet or CSV file in the lake (a prefix ends with `/`)");
+            return Err(ExtractorError::Definition { file: "dataset.toml, files".to_owned(), detail });
+        }
+        for object in wanted {
+            if keys.insert(object.key.clone()) {
+                found.push(FileInput { name: object.key, bytes: object.size_bytes, tag: object.etag.0 });
+            }
+        }
+    }
+    found.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(found)
 }
 
 /// What is wrong with a file.
@@ -76,10 +125,11 @@ fn is_csv(file: &FileInput) -> bool {
     has_extension(inner, "csv")
 }
 
-fn schema_of(file: &OpenFile, columns: &BTreeMap<String, String>) -> Result<SchemaRef, WarehouseError> {
-    if is_csv(&file.input) {
-        return CsvRows::open(file, columns).map(|rows| rows.schema());
-    }
+fn is_rows(key: &str) -> bool {
+    has_extension(key, "parquet") || has_extension(key, "csv") || key.to_ascii_lowercase().ends_with(".csv.gz")
+}
+
+fn parquet_schema(file: &OpenFile) -> Result<SchemaRef, WarehouseError> {
     let ranges = Ranges(Arc::clone(&file.bytes));
     let metadata = ArrowReaderMetadata::load(&ranges, options()).map_err(|error| unreadable(&file.input, error))?;
     let fields: Result<Vec<_>, WarehouseError> =
@@ -95,13 +145,12 @@ fn options() -> ArrowReaderOptions {
 /// Sends the rows of a file from `offset` on; ends early where nobody takes them any more.
 fn send_rows(
     file: &OpenFile,
-    columns: &BTreeMap<String, String>,
     schema: &SchemaRef,
     offset: u64,
     send: &mut dyn FnMut(Result<RecordBatch, WarehouseError>) -> bool,
 ) -> Result<(), WarehouseError> {
     if is_csv(&file.input) {
-        let mut rows = CsvRows::open(file, columns)?;
+        let mut rows = CsvRows::open(file, schema)?;
         rows.skip(offset)?;
         while let Some(batch) = rows.next_batch(BATCH_ROWS)? {
             if !send(Ok(batch)) {
@@ -152,9 +201,10 @@ impl OpenStreams for Files {
     async fn open_streams(&self, table: &StagedTable, _: usize) -> Result<StreamSession, WarehouseError> {
         let files = self.clone();
         let schema = blocking(move || {
-            let mut first: Option<SchemaRef> = None;
-            for file in &files.files {
-                let schema = schema_of(file, &files.columns)?;
+            let (csv, parquet): (Vec<_>, Vec<_>) = files.files.iter().partition(|file| is_csv(&file.input));
+            let mut first = csv_schema(&csv, &files.columns)?;
+            for file in parquet {
+                let schema = parquet_schema(file)?;
                 match &first {
                     None => first = Some(schema),
                     Some(first) if *first == schema => {}
@@ -175,11 +225,11 @@ impl OpenStreams for Files {
 #[async_trait]
 impl ReadStream for Files {
     async fn read_stream(&self, stream: &str, schema: SchemaRef, offset: u64) -> Result<BatchStream, WarehouseError> {
-        let (file, columns) = (self.find(stream)?.clone(), self.columns.clone());
+        let file = self.find(stream)?.clone();
         let (sender, receiver) = mpsc::channel(AHEAD);
         tokio::task::spawn_blocking(move || {
             let mut send = |batch| sender.blocking_send(batch).is_ok();
-            if let Err(error) = send_rows(&file, &columns, &schema, offset, &mut send) {
+            if let Err(error) = send_rows(&file, &schema, offset, &mut send) {
                 send(Err(error));
             }
         });

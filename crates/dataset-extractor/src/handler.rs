@@ -5,9 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cloud::config::ConfigError;
 use datasets::{
-    DatasetStore, Order, Plan, Planned, Publishing, Reading, Working, already, extract, finish, plan, read_plan,
-    read_streams,
+    DatasetStore, Definition, Order, Plan, Planned, Publishing, Reading, Working, already, extract, finish, plan,
+    read_plan, read_streams,
 };
 use domain::ModelName;
 use jiff::Timestamp;
@@ -19,6 +20,7 @@ use crate::{
     Config, ExtractorError,
     definition::read_definition,
     event::{OneJob, PlanAnswer, SomeStreams, Trigger, Whole, Worker, parse_event},
+    files::{Files, find_files},
 };
 
 /// Time that is kept to put what was read, and to answer.
@@ -30,9 +32,9 @@ const STREAMS_AT_ONCE: usize = 4;
 ///
 /// # Errors
 /// The event is unknown, or its step failed: Lambda or the state machine then repeats it, which is safe.
-pub async fn handle<S: DatasetStore>(
+pub async fn handle<S: DatasetStore + Clone + 'static>(
     lake: &S,
-    warehouse: &dyn Warehouse,
+    warehouse: Result<&dyn Warehouse, &ConfigError>,
     config: &Config,
     event: &Value,
     now: Timestamp,
@@ -43,14 +45,16 @@ pub async fn handle<S: DatasetStore>(
     match parse_event(event)? {
         Trigger::Extract(whole) => {
             let order = order(lake, &whole, now).await?;
-            let extracted = extract(lake, warehouse, &order, working, &|_| {}).await?;
+            let source = Source::of(lake, warehouse, &order.definition)?;
+            let extracted = extract(lake, source.warehouse(), &order, working, &|_| {}).await?;
             info!(address = extracted.published.address, rows = extracted.published.rows, "extracted");
             Ok(json!(extracted.published))
         }
         Trigger::Plan(whole) => {
             let order = order(lake, &whole, now).await?;
             let (dataset, job) = (whole.dataset, order.job());
-            let (streams, published) = match plan(lake, warehouse, &order, config.max_streams).await? {
+            let source = Source::of(lake, warehouse, &order.definition)?;
+            let (streams, published) = match plan(lake, source.warehouse(), &order, config.max_streams).await? {
                 Planned::Published(address) => (0, Some(address)),
                 Planned::UnderWay(plan) => (plan.session.streams.len(), None),
             };
@@ -61,7 +65,8 @@ pub async fn handle<S: DatasetStore>(
         }
         Trigger::Streams(SomeStreams { dataset, job, streams }) => {
             let Some(plan) = under_way(lake, &dataset, &job).await? else { return Ok(json!({"unfinished": 0})) };
-            let summary = read_streams(lake, warehouse, &plan, &streams, working.reading, &|_| {}).await?;
+            let source = Source::of(lake, warehouse, &plan.definition)?;
+            let summary = read_streams(lake, source.warehouse(), &plan, &streams, working.reading, &|_| {}).await?;
             Ok(json!(summary))
         }
         Trigger::Publish(OneJob { dataset, job }) => match under_way(lake, &dataset, &job).await? {
@@ -75,9 +80,40 @@ pub async fn handle<S: DatasetStore>(
 }
 
 async fn order<S: DatasetStore>(lake: &S, whole: &Whole, now: Timestamp) -> Result<Order, ExtractorError> {
-    let definition = read_definition(lake, &whole.dataset).await?;
-    let as_of = whole.as_of.unwrap_or_else(|| beginning_of_hour(now));
-    Ok(Order { definition, as_of: Some(as_of), now })
+    let mut definition = read_definition(lake, &whole.dataset).await?;
+    if definition.file_keys.is_empty() {
+        let as_of = whole.as_of.unwrap_or_else(|| beginning_of_hour(now));
+        return Ok(Order { definition, as_of: Some(as_of), now });
+    }
+    // Files are what they are, whenever they are read.
+    definition.files = find_files(lake, &definition.file_keys).await?;
+    Ok(Order { definition, as_of: None, now })
+}
+
+/// Where the rows of a definition come from.
+enum Source<'a> {
+    Warehouse(&'a dyn Warehouse),
+    Files(Files),
+}
+
+impl<'a> Source<'a> {
+    fn of<S: DatasetStore + Clone + 'static>(
+        lake: &S,
+        warehouse: Result<&'a dyn Warehouse, &ConfigError>,
+        definition: &Definition,
+    ) -> Result<Self, ExtractorError> {
+        if definition.files.is_empty() {
+            return Ok(Self::Warehouse(warehouse.map_err(Clone::clone)?));
+        }
+        Ok(Self::Files(Files::of_lake(lake, &definition.files, definition.columns.clone())))
+    }
+
+    fn warehouse(&self) -> &dyn Warehouse {
+        match self {
+            Self::Warehouse(warehouse) => *warehouse,
+            Self::Files(files) => files,
+        }
+    }
 }
 
 fn beginning_of_hour(now: Timestamp) -> Timestamp {

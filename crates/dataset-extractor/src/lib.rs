@@ -20,12 +20,13 @@ pub use config::Config;
 pub use definition::{parse_definition, put_definition, read_definition, set_parameter};
 pub use error::ExtractorError;
 pub use event::{OneJob, PlanAnswer, SomeStreams, Trigger, Whole, Worker, parse_event};
-pub use files::{Files, LakeObject, OpenFile};
+pub use files::{Files, LakeObject, OpenFile, find_files};
 pub use handler::{handle, working};
 use jiff::Timestamp;
 use lambda_runtime::{Context, Error, LambdaEvent, service_fn, tracing};
 pub use outcomes::{Landed, land_outcomes};
 use serde_json::Value;
+use warehouse::Warehouse;
 
 /// Runs the function until the runtime ends it: reads the environment, builds the clients once, serves.
 ///
@@ -34,12 +35,14 @@ use serde_json::Value;
 pub async fn run() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let config = Config::from_environment(&Environment::of_process()).map_err(|error| error.to_string())?;
-    let bigquery = config.bigquery.clone().map_err(|error| error.to_string())?;
     let lake = S3Bucket::new(aws_sdk_s3::Client::new(&aws::sdk_config_for_large_objects().await), &config.lake_bucket);
-    let warehouse = BigQuery::new(bigquery);
+    // Without a warehouse, datasets of files are extracted all the same.
+    let bigquery = config.bigquery.clone().map(BigQuery::new);
+    let warehouse = bigquery.as_ref().map(|bigquery| bigquery as &dyn Warehouse);
     let (config, lake, warehouse) = (&config, &lake, &warehouse);
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
-        let outcome = handle(lake, warehouse, config, &event.payload, Timestamp::now(), deadline(&event.context)).await;
+        let outcome =
+            handle(lake, *warehouse, config, &event.payload, Timestamp::now(), deadline(&event.context)).await;
         outcome.inspect_err(|error| tracing::error!(reason = error.reason(), detail = %error, "event failed"))
     }))
     .await

@@ -2,21 +2,24 @@
 //!
 //! Columns: `prediction_id` (STRING) and `observed_at` (TIMESTAMP); as far as they are known `candidate_id` (STRING),
 //! `dispatched_at`, `arrived_at`, `cancelled_at` (TIMESTAMP); every other column of numbers or booleans is a metric of its name.
-//! An event's key is its content: rows that are landed again are the same objects, and the archive counts them once.
+//! An event's key is its content: rows that are landed again are the same objects, and the archive counts them once. A row that is
+//! no event goes to quarantine with its reason, by its content too.
 
 use std::collections::BTreeMap;
 
+use archive::BadLine;
 use arrow_array::{
     Array, RecordBatch,
     cast::AsArray,
     types::{Float64Type, Int64Type, TimestampMicrosecondType},
 };
-use arrow_schema::DataType;
+use arrow_schema::{DataType, TimeUnit};
 use cloud::object_store::{PutCondition, PutObject};
-use domain::{MetricValue, OutcomeEvent, lake};
+use domain::{MetricValue, ModelName, OutcomeEvent, digest::sha256_hex, lake};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::{Map, Value, json};
 use warehouse::{Extract, Warehouse, WarehouseError};
 
 use crate::ExtractorError;
@@ -31,7 +34,7 @@ pub struct Landed {
     pub rows: u64,
     /// Events that are in the landing area now.
     pub events: u64,
-    /// Rows that are no event, by why.
+    /// Rows that are no event, and in quarantine, by why.
     pub rejected: BTreeMap<String, u64>,
     /// The first of them, in words.
     pub first_rejected: Option<String>,
@@ -44,6 +47,7 @@ pub struct Landed {
 /// again changes nothing.
 pub async fn land_outcomes<S: PutObject>(
     lake: &S,
+    dataset: &ModelName,
     warehouse: &dyn Warehouse,
     extract: &Extract,
     on_rows: &(dyn Fn(u64) + Send + Sync),
@@ -62,19 +66,21 @@ pub async fn land_outcomes<S: PutObject>(
         let mut batches = warehouse.read_stream(name, session.schema.clone(), 0).await?;
         while let Some(batch) = batches.next().await {
             let batch = batch?;
-            let mut events = Vec::with_capacity(batch.num_rows());
+            let (mut events, mut bad) = (Vec::with_capacity(batch.num_rows()), Vec::new());
             for row in 0..batch.num_rows() {
                 match event(&batch, row) {
                     Ok(event) => events.push(event),
-                    Err((reason, why)) => {
+                    Err((reason, detail)) => {
                         *landed.rejected.entry(reason.to_owned()).or_default() += 1;
-                        landed.first_rejected.get_or_insert(why);
+                        landed.first_rejected.get_or_insert_with(|| detail.clone());
+                        bad.push(BadLine { offset: 0, reason, detail, original: row_json(&batch, row) });
                     }
                 }
             }
             landed.rows += batch.num_rows() as u64;
             landed.events += events.len() as u64;
             put(lake, events).await?;
+            quarantine(lake, dataset, bad).await?;
             on_rows(batch.num_rows() as u64);
         }
     }
@@ -89,6 +95,41 @@ async fn put<S: PutObject>(lake: &S, events: Vec<OutcomeEvent>) -> Result<(), Ex
     });
     stream::iter(puts).buffer_unordered(CONCURRENCY).try_for_each(async |_| Ok(())).await?;
     Ok(())
+}
+
+async fn quarantine<S: PutObject>(lake: &S, dataset: &ModelName, bad: Vec<BadLine>) -> Result<(), ExtractorError> {
+    let puts = bad.into_iter().map(async |row| {
+        let name = lake::quarantined_outcome_row(dataset, &sha256_hex(&row.original));
+        let document = row.to_document(&name);
+        lake.put_object(&lake::quarantine(&name, row.offset), document.into(), PutCondition::Always).await
+    });
+    stream::iter(puts).buffer_unordered(CONCURRENCY).try_for_each(async |_| Ok(())).await?;
+    Ok(())
+}
+
+/// A row as a JSON object, without NULLs: what can be an event's, times as RFC 3339, and the type's name for anything else.
+fn row_json(batch: &RecordBatch, row: usize) -> Vec<u8> {
+    let mut object = Map::new();
+    let schema = batch.schema_ref();
+    for (field, column) in schema.fields().iter().zip(batch.columns()).filter(|(_, column)| column.is_valid(row)) {
+        let value = match column.data_type() {
+            DataType::Utf8 => column.as_string::<i32>().value(row).into(),
+            DataType::Boolean => column.as_boolean().value(row).into(),
+            DataType::Int64 => column.as_primitive::<Int64Type>().value(row).into(),
+            // What JSON has no number for is its name.
+            DataType::Float64 => match column.as_primitive::<Float64Type>().value(row) {
+                number if number.is_finite() => number.into(),
+                number => number.to_string().into(),
+            },
+            DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => {
+                let micros = column.as_primitive::<TimestampMicrosecondType>().value(row);
+                Timestamp::from_microsecond(micros).map_or(json!(micros), |time| time.to_string().into())
+            }
+            other => Value::String(format!("({other})")),
+        };
+        object.insert(field.name().clone(), value);
+    }
+    serde_json::to_vec(&object).unwrap_or_default()
 }
 
 /// One row's event, or the reason and the words why it is none.

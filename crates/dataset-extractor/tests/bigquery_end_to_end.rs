@@ -1,18 +1,32 @@
 //! The extractor through Google's own client, against the local cloud's warehouse: REST and the Storage Read API.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-use std::time::{Duration, Instant};
+use std::{
+    io::{BufRead, BufReader, Write},
+    time::{Duration, Instant},
+};
 
+use archive::QuarantinedLine;
+use arrow_array::{
+    Array,
+    cast::AsArray,
+    types::{Date32Type, TimestampMicrosecondType},
+};
 use bigquery::BigQuery;
-use cloud::{config::Environment, memory::MemoryStore, object_store::GetObject};
-use dataset_extractor::{Config, handle, parse_definition, put_definition, working};
+use cloud::{
+    config::Environment,
+    memory::MemoryStore,
+    object_store::{GetObject, PutCondition, PutObject},
+};
+use dataset_extractor::{Config, handle, land_outcomes, parse_definition, put_definition, working};
 use datasets::{
     DatasetsError, Definition, Extracted, Order, Planned, Working, extract, layout, plan, read_manifest, read_streams,
     verify,
 };
 use domain::ModelName;
+use flate2::{read::GzDecoder, write::GzEncoder};
 use jiff::Timestamp;
-use local_warehouse::{Fault, Options, Schema, Server, Warehouse, WriteDisposition};
+use local_warehouse::{Fault, Field, Kind, Options, Schema, Server, Warehouse, WriteDisposition};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -240,6 +254,181 @@ async fn every_type_comes_through() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn ranges_come_as_structs_and_intervals_are_refused_before_anything_is_paid_for() {
+    let fixture = Fixture::new().await;
+    let table = fixture.warehouse.table_ref("city.spans").unwrap();
+    let columns = ["id", "i"].map(|name| (name, if name == "id" { Kind::Int64 } else { Kind::Interval }));
+    let ranges = [("d", Kind::Date), ("dt", Kind::DateTime), ("ts", Kind::Timestamp)];
+    let ranges = ranges.map(|(name, of)| (name, Kind::Range(Box::new(of))));
+    let columns = columns.into_iter().chain(ranges).map(|(name, of)| Field::new(name, of));
+    let rows = [
+        json!({"id": 1, "i": "1-2 3 4:5:6.000007", "d": "[2024-02-29, UNBOUNDED)",
+            "dt": {"start": "2024-01-01T00:00:00.000001", "end": "2024-01-02T00:00:00"},
+            "ts": "[2024-01-01 00:00:00+00, 2024-01-01 00:00:01+00)"}),
+        json!({"id": 2}),
+    ];
+    fixture.warehouse.write_rows(&table, &Schema(columns.collect()), WriteDisposition::Truncate, rows).unwrap();
+    let done = fixture.extract(&fixture.lake, &order("SELECT * EXCEPT (i) FROM city.spans", "")).await.unwrap();
+    let manifest = read_manifest(&fixture.lake, &rides(), &done.published.address).await.unwrap();
+    let types: Vec<&str> = manifest.identity.schema.iter().map(|column| column.of.as_str()).collect();
+    let range = |of: &str| format!("STRUCT<start {of}, end {of}>");
+    assert_eq!(types, ["INT64", &range("DATE"), &range("DATETIME"), &range("TIMESTAMP")]);
+    let bytes = fixture.lake.get_object(&manifest.files[0].key, None).await.unwrap().found().unwrap().bytes;
+    let mut found = Vec::new();
+    for batch in ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap() {
+        let batch = batch.unwrap();
+        for row in 0..batch.num_rows() {
+            let column = |name: &str| batch.column_by_name(name).unwrap().as_struct();
+            let start = |name: &str| column(name).column(0).as_primitive::<TimestampMicrosecondType>().value(row);
+            let days = column("d").column(0).as_primitive::<Date32Type>().value(row);
+            let open = column("d").column(1).is_null(row);
+            let valid = column("d").is_valid(row);
+            found.push((valid, valid.then(|| (days, open, start("dt"), start("ts")))));
+        }
+    }
+    found.sort_unstable();
+    let day = 1_704_067_200_000_000;
+    assert_eq!(found, [(false, None), (true, Some((19_782, true, day + 1, day)))]);
+    let jobs = fixture.jobs();
+    for (sql, told) in [
+        ("SELECT * FROM city.spans", "column `i` is of type INTERVAL"),
+        ("SELECT id, STRUCT(i AS x) AS s FROM city.spans", "column `s` is of type STRUCT with an INTERVAL"),
+    ] {
+        let error = fixture.extract(&fixture.lake, &order(sql, "")).await.unwrap_err();
+        assert_eq!(error.reason(), "unsupported_type");
+        assert!(error.to_string().contains(told) && error.to_string().contains("cast it"), "{error}");
+    }
+    assert_eq!(fixture.jobs(), jobs, "no query ran");
+    let cast = "SELECT id, CAST(i AS STRING) AS i FROM city.spans";
+    let done = fixture.extract(&fixture.lake, &order(cast, "")).await.unwrap();
+    let manifest = read_manifest(&fixture.lake, &rides(), &done.published.address).await.unwrap();
+    let counts = manifest.column("i").unwrap().texts.as_ref().unwrap().counts.clone().unwrap();
+    assert_eq!(counts, [("1-2 3 4:5:6.000007".to_owned(), 1)].into());
+}
+
+/// The rows of every file of a version, as a reader of Parquet has them.
+async fn parquet_rows(lake: &MemoryStore, address: &str) -> usize {
+    let manifest = read_manifest(lake, &rides(), address).await.unwrap();
+    let mut rows = 0;
+    for file in &manifest.files {
+        let bytes = lake.get_object(&file.key, None).await.unwrap().found().unwrap().bytes;
+        let batches = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap();
+        rows += batches.map(|batch| batch.unwrap().num_rows()).sum::<usize>();
+    }
+    rows
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_function_takes_files_of_the_lake_as_it_takes_a_warehouse() {
+    let (lake, config) = (MemoryStore::new(), config());
+    let none = cloud::config::ConfigError::Missing("BIGQUERY_PROJECT");
+    let send = async |event: serde_json::Value| handle(&lake, Err(&none), &config, &event, now(), None).await;
+    let put = async |key: &str, text: &str| {
+        lake.put_object(key, text.to_owned().into(), PutCondition::Always).await.unwrap();
+    };
+    put("raw/trips/a.csv", "id,at,km,zone\n1,2018-01-01 00:21:05,1,001\n2,2018-01-01 00:44:55,2.5,\n").await;
+    put("raw/trips/b.CSV", "id,at,km,zone\n3,2018-01-02 00:00:00,,263\n").await;
+    put("raw/trips/_SUCCESS", "").await;
+    put("raw/trips-of-another/c.csv", "x\n1\n").await;
+    let toml = r#"
+        files = ["raw/trips/"]
+        [columns]
+        id = "INT64"
+        [expect]
+        min_rows = 3
+        [expect.columns.km]
+        type = "FLOAT64"
+        min = 1
+        max = 2.5
+    "#;
+    put_definition(&lake, &definition("", toml)).await.unwrap();
+    let planned = send(json!({"plan": {"dataset": "rides"}})).await.unwrap();
+    assert_eq!(planned["workers"].as_array().unwrap().len(), 1, "a file is a stream: {planned}");
+    let streams = json!({"dataset": "rides", "job": planned["job"], "streams": [0, 1]});
+    assert_eq!(send(json!({"streams": streams})).await.unwrap()["rows"], 3);
+    let published = send(json!({"publish": {"dataset": "rides", "job": planned["job"]}})).await.unwrap();
+    let address = published["address"].as_str().unwrap();
+    let manifest = read_manifest(&lake, &rides(), address).await.unwrap();
+    let types: Vec<&str> = manifest.identity.schema.iter().map(|column| column.of.as_str()).collect();
+    assert_eq!(types, ["INT64", "DATETIME", "FLOAT64", "STRING"]);
+    assert_eq!(manifest.identity.origin.source, "files");
+    assert_eq!(parquet_rows(&lake, address).await, 3);
+    // The same files again are the same extract; another file is another version.
+    let again = send(json!({"extract": {"dataset": "rides"}})).await.unwrap();
+    assert_eq!((&again["address"], &again["published"]), (&published["address"], &json!(false)));
+    put("raw/trips/c.csv", "id,at,km,zone\n4,2018-01-03 00:00:00,2,7\n").await;
+    let more = send(json!({"extract": {"dataset": "rides"}})).await.unwrap();
+    assert_eq!((&more["rows"], &more["published"]), (&json!(4), &json!(true)));
+    put("raw/trips/c.csv", "id,at,km,zone\n4,2018-01-03 00:00:00,9,7\n").await;
+    let refused = send(json!({"extract": {"dataset": "rides"}})).await.unwrap_err();
+    assert_eq!(refused.reason(), "dataset_refused", "numbers of CSV are held against what is expected: {refused}");
+    put_definition(&lake, &definition("", "files = [\"raw/nothing/\"]")).await.unwrap();
+    let error = send(json!({"extract": {"dataset": "rides"}})).await.unwrap_err();
+    assert!(error.to_string().contains("raw/nothing/"), "{error}");
+    put_definition(&lake, &definition(ALL, TOML)).await.unwrap();
+    let error = send(json!({"extract": {"dataset": "rides"}})).await.unwrap_err();
+    assert_eq!(error.to_string(), none.to_string(), "a query needs a warehouse");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recorded_trips_in_the_tlcs_format_become_a_version() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data/trips_dev.csv.gz");
+    let Ok(trips) = std::fs::File::open(path) else {
+        println!("skipped: there is no {path}");
+        return;
+    };
+    const TRIPS: usize = 5_000;
+    let lines = BufReader::new(GzDecoder::new(trips)).lines().take(1 + TRIPS);
+    let mut trips = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    lines.for_each(|line| writeln!(trips, "{}", line.unwrap()).unwrap());
+    let lake = MemoryStore::new();
+    let key = "raw/trips/trips.csv.gz";
+    lake.put_object(key, trips.finish().unwrap().into(), PutCondition::Always).await.unwrap();
+    put_definition(&lake, &definition("", "files = [\"raw/trips/trips.csv.gz\"]")).await.unwrap();
+    let none = cloud::config::ConfigError::Missing("BIGQUERY_PROJECT");
+    let event = json!({"extract": {"dataset": "rides"}});
+    let published = handle(&lake, Err(&none), &config(), &event, now(), None).await.unwrap();
+    let address = published["address"].as_str().unwrap();
+    let manifest = read_manifest(&lake, &rides(), address).await.unwrap();
+    let of = |name: &str| manifest.column(name).map(|column| column.of.as_str());
+    let types = ["pickup_datetime", "pickup_location_id", "trip_distance", "store_and_fwd_flag"].map(of);
+    assert_eq!(types, ["DATETIME", "INT64", "FLOAT64", "STRING"].map(Some));
+    assert_eq!((&published["rows"], parquet_rows(&lake, address).await), (&json!(TRIPS), TRIPS));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outcomes_land_and_what_is_none_is_in_quarantine() {
+    let fixture = Fixture::new().await;
+    let id = "0192f0c8-5a70-7b7e-8d2c-2a1f3c4d5e6f";
+    let sql = format!(
+        "SELECT '{id}' AS prediction_id, TIMESTAMP '2026-01-31T00:00:00Z' AS observed_at, 3.5 AS tip, \
+         TIMESTAMP '2026-01-30T23:59:00Z' AS arrived_at UNION ALL \
+         SELECT 'no-id', TIMESTAMP '2026-01-31T00:00:00Z', 1.5, CAST(NULL AS TIMESTAMP) UNION ALL \
+         SELECT '{id}', CAST(NULL AS TIMESTAMP), 2.5, CAST(NULL AS TIMESTAMP)"
+    );
+    let extract = order(&sql, "").extract();
+    let landed = land_outcomes(&fixture.lake, &rides(), &fixture.bigquery, &extract, &|_| {}).await.unwrap();
+    assert_eq!((landed.rows, landed.events), (3, 1), "{landed:?}");
+    assert_eq!(landed.rejected.values().sum::<u64>(), 2);
+    let keys = fixture.lake.keys();
+    assert!(keys.iter().filter(|key| key.starts_with("landing/outcomes/")).count() == 1, "{keys:?}");
+    let mut bad = Vec::new();
+    for key in keys.iter().filter(|key| key.starts_with("quarantine/outcomes.sql/rides/")) {
+        let document = fixture.lake.get_object(key, None).await.unwrap().found().unwrap().bytes;
+        let line = QuarantinedLine::from_document(&document).unwrap();
+        assert!(landed.rejected.contains_key(&line.reason) && !line.detail.is_empty());
+        bad.push((line.reason, serde_json::from_slice::<serde_json::Value>(&line.original).unwrap()));
+    }
+    bad.sort_by_key(|(_, row)| row["tip"].to_string());
+    let [(_, no_id), (missing, no_time)] = bad.as_slice() else { panic!("{bad:?}") };
+    assert_eq!((&no_id["prediction_id"], &no_id["observed_at"]), (&json!("no-id"), &json!("2026-01-31T00:00:00Z")));
+    assert_eq!((missing.as_str(), no_time), ("observed_at_missing", &json!({"prediction_id": id, "tip": 2.5})));
+    // Landed again, nothing is there twice.
+    land_outcomes(&fixture.lake, &rides(), &fixture.bigquery, &extract, &|_| {}).await.unwrap();
+    assert_eq!(fixture.lake.keys(), keys);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_rows_are_a_version_too() {
     let fixture = Fixture::new().await;
     let done = fixture.extract(&fixture.lake, &order("SELECT * FROM city.rides WHERE ride_id < 0", "")).await.unwrap();
@@ -253,7 +442,8 @@ async fn a_state_machines_events_make_a_version() {
     let fixture = Fixture::new().await;
     let (lake, config) = (&fixture.lake, config());
     let send = async |event: serde_json::Value| {
-        handle(lake, &fixture.bigquery, &config, &event, now(), Some(Instant::now() + Duration::from_mins(15))).await
+        handle(lake, Ok(&fixture.bigquery), &config, &event, now(), Some(Instant::now() + Duration::from_mins(15)))
+            .await
     };
     let as_of = now();
     let plan_event = json!({"plan": {"dataset": "rides", "as_of": as_of}});

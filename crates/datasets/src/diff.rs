@@ -1,9 +1,13 @@
 //! What differs between two versions: columns, rows, distributions.
 
 use evaluation::drift::jensen_shannon_distance;
+use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{manifest::Manifest, statistics::ColumnStatistics};
+use crate::{
+    manifest::Manifest,
+    statistics::{ColumnStatistics, show_number},
+};
 
 /// Bins in which distributions are compared. Few, so that a sample of some hundred rows does not differ by chance.
 const BINS: usize = 32;
@@ -17,8 +21,13 @@ pub struct Diff {
     pub to: String,
     /// Columns that came, went, moved or became of another type.
     pub schema: Vec<String>,
-    /// What else the address is of: query, parameters, as-of, parents.
+    /// What else the address is of: source, query, parameters, parents.
     pub origin: Vec<String>,
+    /// The states of the sources, UTC. Another one by itself is no difference: the same query at another time is the same
+    /// dataset, whatever its address.
+    pub as_of: (Option<Timestamp>, Option<Timestamp>),
+    /// Whether they have the same rows, each as often.
+    pub same_rows: bool,
     /// Rows of both.
     pub rows: (u64, u64),
     /// Bytes of both.
@@ -32,6 +41,9 @@ pub struct Diff {
 pub struct ColumnDiff {
     /// The column.
     pub name: String,
+    /// Its type in the second version, as SQL names it: what the numbers are of.
+    #[serde(rename = "type")]
+    pub of: String,
     /// The share of rows without a value.
     pub null_share: (f64, f64),
     /// The mean of the numbers.
@@ -46,9 +58,21 @@ pub struct ColumnDiff {
 }
 
 impl Diff {
-    /// Whether there is any difference.
+    /// Whether there is no difference but the time.
     pub fn is_none(&self) -> bool {
-        self.from == self.to
+        self.schema.is_empty() && self.origin.is_empty() && self.same_rows
+    }
+}
+
+impl ColumnDiff {
+    /// Whether its numbers are numbers, and no dates or times.
+    pub fn is_of_numbers(&self) -> bool {
+        !matches!(self.of.as_str(), "TIMESTAMP" | "DATETIME" | "DATE" | "TIME")
+    }
+
+    /// A number of this column for people: a date or an instant where it is one.
+    pub fn show(&self, number: f64) -> String {
+        show_number(&self.of, number)
     }
 }
 
@@ -60,6 +84,8 @@ pub fn diff(from: &Manifest, to: &Manifest) -> Diff {
         to: to.address.clone(),
         schema: schema_diff(from, to),
         origin: origin_diff(from, to),
+        as_of: (from.identity.origin.as_of, to.identity.origin.as_of),
+        same_rows: (from.identity.rows, &from.identity.rows_digest) == (to.identity.rows, &to.identity.rows_digest),
         rows: (from.identity.rows, to.identity.rows),
         bytes: (from.bytes, to.bytes),
         columns: columns.collect(),
@@ -107,10 +133,6 @@ fn origin_diff(from: &Manifest, to: &Manifest) -> Vec<String> {
             told.push(format!("@{name} {} → {}", value(one), value(two)));
         }
     }
-    if one.as_of != two.as_of {
-        let show = |as_of: Option<jiff::Timestamp>| as_of.map_or_else(|| "–".to_owned(), |as_of| as_of.to_string());
-        told.push(format!("as of {} → {}", show(one.as_of), show(two.as_of)));
-    }
     if from.identity.parents != to.identity.parents {
         told.push("the parents differ".to_owned());
     }
@@ -123,6 +145,7 @@ fn column_diff(one: &ColumnStatistics, two: &ColumnStatistics) -> ColumnDiff {
     let max = |column: &ColumnStatistics| column.numbers.as_ref().and_then(|numbers| numbers.max);
     ColumnDiff {
         name: one.name.clone(),
+        of: two.of.clone(),
         null_share: (share(one), share(two)),
         mean: (one.mean(), two.mean()),
         min: (min(one), min(two)),

@@ -41,10 +41,13 @@ pub struct Definition {
     /// Versions that it is made of.
     #[serde(default)]
     pub parents: Vec<Parent>,
-    /// The files that the rows come from, where there is no query.
+    /// Where in the lake the files lie that the rows come from, where there is no query: keys, or prefixes that end with `/`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub file_keys: Vec<String>,
+    /// The files themselves, as they were found for one extract.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileInput>,
-    /// The types of CSV files' columns by name, as SQL names them; others are text.
+    /// The types of CSV files' columns by name, as SQL names them; others are told from the values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub columns: BTreeMap<String, String>,
 }

@@ -74,12 +74,19 @@ pub fn failed_table(checks: &[Check]) -> String {
     let width = |of: fn(&Check) -> &str, title: &str| {
         failed.iter().map(|check| of(check).chars().count()).chain([title.len()]).max().unwrap_or(0)
     };
-    let (column, expected) = (width(|check| &check.column, "column"), width(|check| &check.expected, "expected"));
+    let (column, expected) = (width(Check::subject, "column"), width(|check| &check.expected, "expected"));
     let mut table = format!("  {:column$}  {:expected$}  found", "column", "expected");
     for check in failed {
-        _ = write!(table, "\n  {:column$}  {:expected$}  {}", check.column, check.expected, check.found);
+        _ = write!(table, "\n  {:column$}  {:expected$}  {}", check.subject(), check.expected, check.found);
     }
     table
+}
+
+impl Check {
+    /// What it is of, for people: the column, or all rows.
+    fn subject(&self) -> &str {
+        if self.column.is_empty() { "all rows" } else { &self.column }
+    }
 }
 
 /// What a version-to-be is.
@@ -267,5 +274,7 @@ mod tests {
         };
         let table = failed_table(&[check("drive_s", false), check("x", true)]);
         assert_eq!(table, "  column   expected         found\n  drive_s  at least 1 rows  0");
+        let table = failed_table(&[check("", false)]);
+        assert_eq!(table, "  column    expected         found\n  all rows  at least 1 rows  0", "it is of no column");
     }
 }

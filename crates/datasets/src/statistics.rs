@@ -81,16 +81,21 @@ impl ColumnStatistics {
 
     /// A number of this column for people: a date or an instant where it is one.
     pub fn show(&self, number: f64) -> String {
-        let instant = |micros: f64| Timestamp::from_microsecond(micros as i64).ok();
-        match self.of.as_str() {
-            "TIMESTAMP" => instant(number).map(|instant| instant.to_string()),
-            "DATETIME" => instant(number).map(|instant| instant.to_string().trim_end_matches('Z').to_owned()),
-            "DATE" => instant(number * 86_400e6).map(|instant| instant.strftime("%Y-%m-%d").to_string()),
-            "TIME" => instant(number).map(|instant| instant.strftime("%H:%M:%S%.f").to_string()),
-            _ => None,
-        }
-        .unwrap_or_else(|| number.to_string())
+        show_number(&self.of, number)
     }
+}
+
+/// A number of a column of this type for people: a date or an instant where it is one.
+pub(crate) fn show_number(of: &str, number: f64) -> String {
+    let instant = |micros: f64| Timestamp::from_microsecond(micros as i64).ok();
+    match of {
+        "TIMESTAMP" => instant(number).map(|instant| instant.to_string()),
+        "DATETIME" => instant(number).map(|instant| instant.to_string().trim_end_matches('Z').to_owned()),
+        "DATE" => instant(number * 86_400e6).map(|instant| instant.strftime("%Y-%m-%d").to_string()),
+        "TIME" => instant(number).map(|instant| instant.strftime("%H:%M:%S%.f").to_string()),
+        _ => None,
+    }
+    .unwrap_or_else(|| number.to_string())
 }
 
 /// Counts batches.

@@ -17,6 +17,7 @@
 //! archive/outcomes/dt=…/hour=…/part-00.parquet
 //! archive/inferences/model=<model>/dt=…/hour=…/part-00.parquet             what SageMaker itself recorded
 //! quarantine/<landing key>/<offset>.json                                   one per bad line
+//! quarantine/outcomes.sql/<dataset>/<row digest>/<offset>.json             one per row of a warehouse that is no outcome
 //! quarantine/objects/<digest>/<landing key>                                landed objects that no table is known for
 //! releases/<model>/<release id>.json  releases/<model>/current.json        immutable; the pointer
 //! releases/<model>/history/<moved at>-<release id>.json                    the pointer as it was, once per move

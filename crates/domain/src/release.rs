@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     calling::{BreakerPolicy, EndpointCalling, MAX_CALL_BYTES, MAX_SERVERLESS_CALL_BYTES, RowFormat},
-    correction::{Correction, CorrectionBasis},
+    correction::{Correction, CorrectionBasis, answered},
     evaluation::{EvaluationPlan, SegmentPlan, zone_text},
     experiment::{ExperimentPlan, NamespacePart, Randomisation},
     pointer::{PointerMove, ReleasePointer},

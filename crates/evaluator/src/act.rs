@@ -1,17 +1,22 @@
-//! What follows from a report: metrics, the way back from a release that does harm, the wish to train again.
+//! What follows from a report: metrics, the way back from a release that does harm, the wish to train again; and the audit of what
+//! it stands on.
 
 use cloud::{
     events::PutEvent,
     object_store::{GetObject, ListObjects, PutObject},
 };
-use domain::{ModelName, ReleaseId};
+use domain::{Hour, ModelName, ReleaseId};
 use evaluation::report::{ReportData, RetrainingReason};
 use jiff::Timestamp;
 use lambda_runtime::tracing::{error, info};
+use recompute::Audit;
 use releases::Endpoints;
 use serde::{Deserialize, Serialize};
 
-use crate::{metrics, retraining, rollback};
+use crate::{
+    metrics, retraining, rollback,
+    skew::{AuditPlan, audit_skew},
+};
 
 /// What actions need of the outside world.
 #[derive(Clone, Copy)]
@@ -31,6 +36,9 @@ pub struct Actions {
     /// Why training was asked for, where it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training_wanted: Option<RetrainingReason>,
+    /// A sample of archived records, computed again from their raw inputs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skew: Option<Audit>,
     /// Actions that failed, by reason code; the next run tries again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<String>,
@@ -52,11 +60,24 @@ pub struct RolledBack {
 pub(crate) async fn act<S: GetObject + PutObject + ListObjects>(
     lake: &S,
     means: Means<'_>,
-    model: &ModelName,
+    (model, from, until): (&ModelName, Hour, Hour),
     report: &ReportData,
     now: Timestamp,
 ) -> Actions {
     let mut actions = Actions::default();
+    match audit_skew(lake, model, (from, until), AuditPlan::scheduled(now)).await {
+        Ok(audit) => {
+            for (feature, skew) in &audit.differing {
+                let (rows, example) = (skew.rows, skew.example);
+                error!(%model, reason = "feature_skew", feature, rows, largest = skew.largest, %example, "archived otherwise than computed again");
+            }
+            actions.skew = Some(audit);
+        }
+        Err(error) => {
+            error!(%model, reason = error.reason(), %error, "archived features were not audited");
+            actions.failed.push(error.reason().to_owned());
+        }
+    }
     match rollback::roll_back(lake, means.endpoints, model, now).await {
         Ok(found) => actions.rolled_back = found,
         Err(error) => {

@@ -69,7 +69,7 @@ pub struct EvaluationSummary {
 
 /// The archive's files of one hour.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct HourFiles {
+pub(crate) struct HourFiles {
     predictions: Option<ETag>,
     outcomes: Option<ETag>,
     shadows: Option<ETag>,
@@ -92,7 +92,7 @@ where
 {
     let (mut summary, report) = evaluate_to_report(lake, config, event, now).await?;
     if event.from.is_none() && event.until.is_none() {
-        summary.actions = act(lake, means, &summary.model, &report, now).await;
+        summary.actions = act(lake, means, (&summary.model, summary.from, summary.until), &report, now).await;
     }
     Ok(summary)
 }
@@ -223,7 +223,7 @@ async fn breakdown<S: GetObject>(lake: &S, release: Option<&Release>) -> Result<
 }
 
 /// The hours of the window that have predictions of the model, with their files' entity tags.
-async fn archived_hours<S: ListObjects>(
+pub(crate) async fn archived_hours<S: ListObjects>(
     lake: &S,
     model: &ModelName,
     from: Hour,

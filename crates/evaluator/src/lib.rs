@@ -1,5 +1,6 @@
 //! Evaluates the hours whose predictions or outcomes have changed, writes the report, and does what follows from it: metrics,
-//! the way back from a release that does harm, the wish to train again.
+//! the way back from a release that does harm, the wish to train again. A sample of what is archived is computed again from its raw
+//! inputs: any differing bit is a metric that names the feature.
 //!
 //! Runs hourly over the last days, or over the hours that its event names. An hour's evaluation is a pure function of
 //! its archive files (predictions, outcomes, shadows), kept with their entity tags: an hour is evaluated again only where one
@@ -17,6 +18,7 @@ mod metrics;
 mod recalibration;
 mod retraining;
 mod rollback;
+mod skew;
 
 use std::sync::Arc;
 
@@ -36,6 +38,7 @@ pub use recalibration::{RecalibrationRun, recalibrate_release};
 use releases::Endpoints;
 pub use retraining::{EVENT_SOURCE, RETRAINING_WANTED};
 pub use rollback::AUTHOR as ROLLBACK_AUTHOR;
+pub use skew::{AuditPlan, RELEASE_UNUSABLE, Served, ServedReleases, audit_skew, recompute_served, sample_records};
 
 /// Runs the function until the runtime ends it.
 ///

@@ -13,7 +13,8 @@ use crate::act::Actions;
 
 const NAMESPACE: &str = "Mannen/Evaluator";
 
-/// One line for the model, one for each of its model versions that has a held-out baseline.
+/// One line for the model, one for each of its model versions that has a held-out baseline, one for each feature that is archived
+/// otherwise than it is computed again.
 pub(crate) fn lines(model: &ModelName, report: &ReportData, actions: &Actions, now: Timestamp) -> Vec<String> {
     let at_ms = now.as_millisecond();
     let of_model = emf::line(NAMESPACE, at_ms, &[("model", model.as_str())], &of_model(report, actions));
@@ -21,7 +22,11 @@ pub(crate) fn lines(model: &ModelName, report: &ReportData, actions: &Actions, n
         let dimensions = [("model", model.as_str()), ("model_version", drift.model_version.as_str())];
         emf::line(NAMESPACE, at_ms, &dimensions, &of_version(drift))
     });
-    of_model.into_iter().chain(of_versions).collect()
+    let of_features = actions.skew.iter().flat_map(|audit| &audit.differing).filter_map(|(feature, skew)| {
+        let dimensions = [("model", model.as_str()), ("feature", feature.as_str())];
+        emf::line(NAMESPACE, at_ms, &dimensions, &[("skewed_rows", "Count", skew.rows as f64)])
+    });
+    of_model.into_iter().chain(of_versions).chain(of_features).collect()
 }
 
 fn of_model(report: &ReportData, actions: &Actions) -> Vec<Metric> {
@@ -65,6 +70,12 @@ fn of_model(report: &ReportData, actions: &Actions) -> Vec<Metric> {
         let with = |verdict: Verdict| report.experiments.iter().filter(|card| has(card, verdict)).count() as f64;
         metrics.push(("guardrail_breaches", "Count", with(Verdict::GuardrailBreached)));
         metrics.push(("sample_ratio_mismatches", "Count", with(Verdict::SampleRatioMismatch)));
+    }
+    if let Some(audit) = &actions.skew {
+        let not_recomputed: u64 = audit.not_recomputed.values().sum();
+        metrics.push(("audited_records", "Count", audit.records as f64));
+        metrics.push(("skewed_features", "Count", audit.differing.len() as f64));
+        metrics.push(("not_recomputed", "Count", not_recomputed as f64));
     }
     metrics.push(("rollbacks", "Count", count(actions.rolled_back.is_some())));
     metrics.push(("action_failures", "Count", actions.failed.len() as f64));

@@ -97,6 +97,20 @@ impl Graph {
         self.add(Identity::Operator(op, operands), node)
     }
 
+    /// Which of `results` are computed from an input that `is_one` holds for.
+    pub(crate) fn need(&self, results: &[NodeId], is_one: impl Fn(usize) -> bool) -> Vec<bool> {
+        // Operands come before the nodes that use them.
+        let mut need = vec![false; self.nodes.len()];
+        for (id, node) in self.nodes.iter().enumerate() {
+            need[id] = match &node.kind {
+                NodeKind::Input(input) => is_one(*input),
+                NodeKind::Constant(_) => false,
+                NodeKind::Operator(_, operands) => operands.iter().any(|&operand| need[operand]),
+            };
+        }
+        results.iter().map(|&result| need[result]).collect()
+    }
+
     /// The time zone's index, or `None` where there is no such zone.
     pub(crate) fn zone(&mut self, name: &str) -> Option<ZoneIndex> {
         self.tables.time_zone(name)

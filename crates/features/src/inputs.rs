@@ -61,19 +61,38 @@ impl Plan {
         candidates: &[Candidate],
         table: &mut InputTable,
     ) -> Result<(), FeatureError> {
+        self.read_rows(Stored::No, requested_at, inputs, candidates, table)
+    }
+
+    /// Appends one row per candidate of what the archive keeps of a request: as [`Plan::read_request`], with NULL for personal
+    /// inputs, which are not stored as they came. [`Plan::output_is_personal`] tells what cannot be computed from such rows.
+    pub fn read_archived(
+        &self,
+        requested_at: Timestamp,
+        inputs: &Inputs,
+        candidates: &[Candidate],
+        table: &mut InputTable,
+    ) -> Result<(), FeatureError> {
+        self.read_rows(Stored::Yes, requested_at, inputs, candidates, table)
+    }
+
+    fn read_rows(
+        &self,
+        stored: Stored,
+        requested_at: Timestamp,
+        inputs: &Inputs,
+        candidates: &[Candidate],
+        table: &mut InputTable,
+    ) -> Result<(), FeatureError> {
         let mut errors = Errors::default();
-        let shared: Vec<Option<Value>> = self.read_scope(
-            requested_at,
-            inputs,
-            |scope| scope == Scope::Request,
-            &|| "/inputs".to_owned(),
-            &mut errors,
-        );
+        let is_request = |scope| scope == Scope::Request;
+        let pointer = || "/inputs".to_owned();
+        let shared = self.read_scope(stored, requested_at, inputs, is_request, &pointer, &mut errors);
         let mut rows = Vec::with_capacity(candidates.len());
         for (index, candidate) in candidates.iter().enumerate() {
             let pointer = || format!("/candidates/{index}/inputs");
             let is_candidate = |scope| scope == Scope::Candidate;
-            rows.push(self.read_scope(requested_at, &candidate.inputs, is_candidate, &pointer, &mut errors));
+            rows.push(self.read_scope(stored, requested_at, &candidate.inputs, is_candidate, &pointer, &mut errors));
         }
         errors.into_result()?;
         for row in &rows {
@@ -97,7 +116,7 @@ impl Plan {
         table: &mut InputTable,
     ) -> Result<(), FeatureError> {
         let mut errors = Errors::default();
-        let row = self.read_scope(requested_at, inputs, |_| true, &|| pointer.to_owned(), &mut errors);
+        let row = self.read_scope(Stored::No, requested_at, inputs, |_| true, &|| pointer.to_owned(), &mut errors);
         errors.into_result()?;
         for (column, value) in table.columns.iter_mut().zip(&row) {
             column.push(value.as_ref().unwrap_or(&Value::Null(Type::Float)));
@@ -109,6 +128,7 @@ impl Plan {
     /// The values of the inputs whose scope is wanted, by index; `None` for the others.
     fn read_scope(
         &self,
+        stored: Stored,
         requested_at: Timestamp,
         inputs: &Inputs,
         wanted: impl Fn(Scope) -> bool,
@@ -129,6 +149,9 @@ impl Plan {
                 }
                 if input.name == REQUESTED_AT {
                     return Some(Value::Timestamp(micros(requested_at)));
+                }
+                if stored == Stored::Yes && input.personal.is_some() {
+                    return Some(Value::Null(input.of));
                 }
                 match read_value(input, inputs.get(&input.name)) {
                     Ok(value) => Some(value),
@@ -156,6 +179,13 @@ impl Plan {
             None => format!("unknown input `{name}`"),
         }
     }
+}
+
+/// Whether inputs are what the archive keeps of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stored {
+    No,
+    Yes,
 }
 
 #[derive(Default)]

@@ -83,6 +83,26 @@ mod tests {
     }
 
     #[test]
+    fn what_needs_no_personal_input_can_be_computed_from_what_is_stored() {
+        let text = SPEC.replace("outputs = [\"half\"]", "outputs = [\"half\", \"twice\"]");
+        let text = text.replace("[model]", "twice = \"hour * 2\"\n[model]");
+        let plan = Plan::compile("x", &text).unwrap();
+        assert!(plan.output_is_personal(0) && !plan.output_is_personal(1) && !plan.output_is_personal(2));
+        assert!(!plan.fallback_is_personal());
+        assert!(Plan::compile("x", &SPEC.replace("\"hour\"", "\"half\"")).unwrap().fallback_is_personal());
+        let transformer = crate::Transformer::new(plan);
+        let car = [domain::Candidate::new("c".parse().unwrap(), Inputs::new())];
+        let rows = |table: &crate::FeatureTable| (table.row(0).collect::<Vec<_>>(), table.fallback().to_vec());
+        let at = jiff::Timestamp::UNIX_EPOCH;
+        let raw = inputs(&json!({"phone": "090", "rider": 7, "hour": 3}));
+        assert_eq!(transformer.transform(at, &raw, &car, rows).unwrap(), (vec![Some(3.5), Some(6.0)], vec![3.0]));
+        let stored = inputs(&json!({"rider": "hmac-sha256:0", "hour": 3}));
+        let again = transformer.transform_archived(at, &stored, &car, rows).unwrap();
+        assert_eq!(again, (vec![None, Some(6.0)], vec![3.0]));
+        assert!(transformer.transform(at, &stored, &car, rows).is_err());
+    }
+
+    #[test]
     fn errors_do_not_tell_personal_values() {
         let plan = Plan::compile("x", SPEC).unwrap();
         for bad in [json!({"phone": 812345, "rider": 7, "hour": 3}), json!({"phone": "0", "rider": 812345, "hour": 3})]

@@ -31,6 +31,8 @@ pub struct Plan {
     feature_types: BTreeMap<String, Type>,
     /// Name and content hash of each declared table.
     lookups: Vec<(String, String)>,
+    /// Which outputs, then whether the fallback, need a personal input, which is not stored as it came.
+    personal: Vec<bool>,
     /// Outputs, then the fallback.
     serving: Program,
     /// Outputs, then the fallback, then the label.
@@ -110,6 +112,7 @@ impl Plan {
         }
         let mut results = serving_results(&mut binder, &spec)?;
         let serving = Program::new(&binder.graph, &results);
+        let personal = binder.graph.need(&results, |input| spec.inputs[input].personal.is_some());
         let training = match &spec.label {
             None => None,
             Some(label) => {
@@ -140,6 +143,7 @@ impl Plan {
             inputs: spec.inputs,
             output_names: spec.outputs.into_iter().map(toml::Spanned::into_inner).collect(),
             fallback_default: spec.fallback_default,
+            personal,
             serving,
             training,
         })
@@ -190,6 +194,16 @@ impl Plan {
         sha256_hex(tables.fold(self.hash.clone(), |all, table| all + &table).as_bytes())
     }
 
+    /// Whether an output, by its place, is computed from personal inputs: from the archive it cannot be computed again.
+    pub fn output_is_personal(&self, output: usize) -> bool {
+        output < self.output_names.len() && self.personal.get(output).is_some_and(|needs| *needs)
+    }
+
+    /// Whether the fallback is computed from personal inputs.
+    pub fn fallback_is_personal(&self) -> bool {
+        self.personal.get(self.output_names.len()).is_some_and(|needs| *needs)
+    }
+
     /// The type of a feature; `None` where there is no such feature.
     pub fn feature_type(&self, name: &str) -> Option<Type> {
         self.feature_types.get(name).copied()
@@ -213,6 +227,7 @@ impl Plan {
             inputs: spec.inputs,
             output_names: Vec::new(),
             fallback_default: spec.fallback_default,
+            personal: Vec::new(),
             serving: Program::new(&Graph::default(), &[]),
             training: None,
         }

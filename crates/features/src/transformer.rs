@@ -95,11 +95,34 @@ impl Transformer {
         candidates: &[Candidate],
         take: impl FnOnce(&FeatureTable) -> R,
     ) -> Result<R, FeatureError> {
+        self.evaluate(|table| self.plan.read_request(requested_at, inputs, candidates, table), take)
+    }
+
+    /// Transforms what the archive keeps of a request once more, as [`Transformer::transform`] did, and hands the result to
+    /// `take`. What needs personal inputs ([`Plan::output_is_personal`]) is not what it was.
+    ///
+    /// # Errors
+    /// [`FeatureError::Inputs`] with every field that is wrong.
+    pub fn transform_archived<R>(
+        &self,
+        requested_at: Timestamp,
+        inputs: &Inputs,
+        candidates: &[Candidate],
+        take: impl FnOnce(&FeatureTable) -> R,
+    ) -> Result<R, FeatureError> {
+        self.evaluate(|table| self.plan.read_archived(requested_at, inputs, candidates, table), take)
+    }
+
+    fn evaluate<R>(
+        &self,
+        read: impl FnOnce(&mut InputTable) -> Result<(), FeatureError>,
+        take: impl FnOnce(&FeatureTable) -> R,
+    ) -> Result<R, FeatureError> {
         // A poisoned lock only means that a panic left rows behind: they are cleared.
         let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
         let Buffers { inputs: table, scratch, features } = &mut *buffers;
         table.clear();
-        self.plan.read_request(requested_at, inputs, candidates, table)?;
+        read(table)?;
         self.plan.evaluate(table, scratch, features);
         Ok(take(features))
     }

@@ -15,7 +15,7 @@ const EXTENSION: &str = "ARROW:extension:name";
 /// A field's type by BigQuery's name for it, or `None` where datasets have no such type.
 ///
 /// INT64 i64, FLOAT64 f64, BOOL, STRING, BYTES, NUMERIC decimal128(38, 9), BIGNUMERIC decimal256(76, 38), TIMESTAMP µs UTC,
-/// DATETIME µs, DATE days, TIME µs, ARRAY, STRUCT; JSON and GEOGRAPHY are texts that say so.
+/// DATETIME µs, DATE days, TIME µs, ARRAY, STRUCT; RANGE comes as a STRUCT of `start` and `end`; JSON and GEOGRAPHY are texts that say so.
 pub fn column_type(field: &Field) -> Option<ColumnType> {
     let name = match field.data_type() {
         DataType::Boolean => "BOOL".to_owned(),
@@ -58,11 +58,24 @@ pub fn normalise(schema: &Schema) -> Result<SchemaRef, WarehouseError> {
         .map(|field| {
             column_type(field).map(|_| plain(field)).ok_or_else(|| WarehouseError::UnsupportedType {
                 column: field.name().clone(),
-                of: field.data_type().to_string(),
+                of: foreign(field.data_type()),
             })
         })
         .collect();
     Ok(Arc::new(Schema::new(fields?)))
+}
+
+/// A type that datasets do not have, as SQL names it where it does.
+fn foreign(of: &DataType) -> String {
+    match of {
+        DataType::Interval(_) => "INTERVAL".to_owned(),
+        DataType::List(item) => format!("ARRAY<{}>", foreign(item.data_type())),
+        DataType::Struct(fields) => {
+            let field = fields.iter().find(|field| column_type(field).is_none());
+            field.map_or_else(|| of.to_string(), |field| format!("STRUCT with {}", foreign(field.data_type())))
+        }
+        other => other.to_string(),
+    }
 }
 
 fn plain(field: &Field) -> Field {
@@ -98,6 +111,12 @@ mod tests {
         assert_eq!(of(DataType::Int32), None);
         let error = normalise(&Schema::new(vec![field(DataType::Int32)])).unwrap_err();
         assert!(error.to_string().contains("column `a` is of type Int32"), "{error}");
+        let interval = DataType::Interval(arrow_schema::IntervalUnit::MonthDayNano);
+        let nested = DataType::List(Arc::new(field(DataType::Struct(vec![field(interval.clone())].into()))));
+        for (of, told) in [(interval, "type INTERVAL,"), (nested, "type ARRAY<STRUCT with INTERVAL>,")] {
+            let error = normalise(&Schema::new(vec![field(of)])).unwrap_err().to_string();
+            assert!(error.contains("column `a`") && error.contains(told), "{error}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! CSV with a header, plain or gzip, as the New York TLC publishes its trips.
 
-use std::{collections::BTreeMap, io::Read, sync::Arc};
+use std::{io::Read, sync::Arc};
 
 use arrow_array::{
     ArrayRef, RecordBatch,
@@ -9,54 +9,53 @@ use arrow_array::{
         TimestampMicrosecondBuilder,
     },
 };
-use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow_schema::{DataType, SchemaRef};
 use csv::StringRecord;
 use datasets::FileInput;
 use flate2::read::MultiGzDecoder;
-use jiff::{Timestamp, civil, tz::TimeZone};
+use jiff::{civil, tz::TimeZone};
 use warehouse::WarehouseError;
 
 use super::{
-    OpenFile, is_gzip,
+    OpenFile,
+    csv_types::parse_timestamp,
+    is_gzip,
     source::{FromPosition, Ranges},
     unreadable,
 };
 
+pub(super) type CsvReader = csv::Reader<Box<dyn Read>>;
+
+/// A file's lines, before the first.
+pub(super) fn open_csv(file: &OpenFile) -> Result<CsvReader, WarehouseError> {
+    let bytes = FromPosition::new(Ranges(Arc::clone(&file.bytes)), 0, file.bytes.block_bytes());
+    let bytes: Box<dyn Read> =
+        if is_gzip(&file.input) { Box::new(MultiGzDecoder::new(bytes)) } else { Box::new(bytes) };
+    let mut rows = csv::ReaderBuilder::new().from_reader(bytes);
+    rows.headers().map_err(|error| unreadable(&file.input, error))?;
+    Ok(rows)
+}
+
 pub(super) struct CsvRows {
     file: FileInput,
-    rows: csv::Reader<Box<dyn Read>>,
+    rows: CsvReader,
     schema: SchemaRef,
     record: StringRecord,
     row: u64,
 }
 
 impl CsvRows {
-    pub(super) fn open(file: &OpenFile, columns: &BTreeMap<String, String>) -> Result<Self, WarehouseError> {
-        let bytes = FromPosition::new(Ranges(Arc::clone(&file.bytes)), 0, file.bytes.block_bytes());
-        let bytes: Box<dyn Read> =
-            if is_gzip(&file.input) { Box::new(MultiGzDecoder::new(bytes)) } else { Box::new(bytes) };
-        let mut rows = csv::ReaderBuilder::new().from_reader(bytes);
-        let header = rows.headers().map_err(|error| unreadable(&file.input, error))?.clone();
-        let fields = header.iter().map(|name| {
-            let of = columns.get(name).map_or("STRING", String::as_str);
-            let of = csv_type(of).ok_or_else(|| WarehouseError::UnsupportedType {
-                column: name.to_owned(),
-                of: format!("{of} (of CSV: INT64, FLOAT64, BOOL, STRING, TIMESTAMP, DATETIME, DATE)"),
-            })?;
-            Ok(Field::new(name, of, true))
-        });
-        let fields: Result<Vec<Field>, WarehouseError> = fields.collect();
-        if let Some(unknown) = columns.keys().find(|name| !header.iter().any(|column| column == name.as_str())) {
-            return Err(unreadable(
-                &file.input,
-                format!("it has no column `{unknown}`, which dataset.toml has a type for"),
-            ));
+    /// The rows of a file whose columns are `schema`'s.
+    pub(super) fn open(file: &OpenFile, schema: &SchemaRef) -> Result<Self, WarehouseError> {
+        let mut rows = open_csv(file)?;
+        let header = rows.headers().map_err(|error| unreadable(&file.input, error))?;
+        if !header.iter().eq(schema.fields().iter().map(|field| field.name().as_str())) {
+            return Err(unreadable(&file.input, "its columns are not those of the extract"));
         }
-        let schema = Arc::new(Schema::new(fields?));
-        Ok(Self { file: file.input.clone(), rows, schema, record: StringRecord::new(), row: 0 })
+        Ok(Self { file: file.input.clone(), rows, schema: Arc::clone(schema), record: StringRecord::new(), row: 0 })
     }
 
-    pub(super) fn schema(&self) -> SchemaRef {
+    fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
 
@@ -91,19 +90,6 @@ impl CsvRows {
         let columns = columns.into_iter().map(Column::finish).collect();
         RecordBatch::try_new(self.schema(), columns).map(Some).map_err(|error| unreadable(&self.file, error))
     }
-}
-
-fn csv_type(name: &str) -> Option<DataType> {
-    Some(match name.to_ascii_uppercase().as_str() {
-        "INT64" => DataType::Int64,
-        "FLOAT64" => DataType::Float64,
-        "BOOL" => DataType::Boolean,
-        "STRING" => DataType::Utf8,
-        "TIMESTAMP" => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-        "DATETIME" => DataType::Timestamp(TimeUnit::Microsecond, None),
-        "DATE" => DataType::Date32,
-        _ => return None,
-    })
 }
 
 enum Column {
@@ -142,12 +128,9 @@ impl Column {
                 "false" | "False" | "FALSE" | "0" | "N" => Some(false),
                 _ => return None,
             }),
-            Self::Instants(instants) => instants.append_option(if empty {
-                None
-            } else {
-                let cell = cell.strip_suffix(" UTC").map_or_else(|| cell.to_owned(), |cell| format!("{cell}Z"));
-                Some(cell.parse::<Timestamp>().ok()?.as_microsecond())
-            }),
+            Self::Instants(instants) => {
+                instants.append_option(if empty { None } else { Some(parse_timestamp(cell)?.as_microsecond()) })
+            }
             Self::Civil(times) => times.append_option(if empty {
                 None
             } else {

@@ -146,6 +146,7 @@ pub fn order(expect: Expectations) -> Order {
         limits: Limits::default(),
         expect,
         parents: Vec::new(),
+        file_keys: Vec::new(),
         files: Vec::new(),
         columns: BTreeMap::new(),
     };

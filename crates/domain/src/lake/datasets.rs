@@ -78,6 +78,11 @@ pub fn dataset_definition(name: &ModelName) -> String {
     format!("datasets/{name}/definition.json")
 }
 
+/// What a row of `outcomes.sql` that is no outcome is called in quarantine, by its content. It was never landed.
+pub fn quarantined_outcome_row(name: &ModelName, row_digest: &str) -> String {
+    format!("outcomes.sql/{name}/{}", row_digest.get(..32).unwrap_or(row_digest))
+}
+
 /// Which version an extract became.
 pub fn dataset_job(name: &ModelName, job: &str) -> String {
     format!("{}{job}.json", dataset_job_prefix(name))

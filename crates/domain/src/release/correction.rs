@@ -27,6 +27,19 @@ pub struct Correction {
     pub learned_from: Option<CorrectionBasis>,
 }
 
+/// An endpoint's number as an answer: what is answered, and what the endpoint had said where the correction's `factor` made the
+/// answer of it. `bounded` keeps a number within the spec's bounds, or says that it is none; then the fallback answers.
+pub fn answered(
+    said: f64,
+    factor: Option<f64>,
+    fallback: f64,
+    bounded: impl Fn(f64) -> Option<f64>,
+) -> (f64, Option<f64>) {
+    let said = bounded(said);
+    let corrected = said.zip(factor).and_then(|(said, factor)| bounded(said * factor));
+    (corrected.or(said).unwrap_or(fallback), corrected.and(said))
+}
+
 /// What a correction was learned from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use cloud::endpoint::InvokeEndpoint;
-use domain::{Arm, PredictionRecord, Tier};
+use domain::{Arm, PredictionRecord, Tier, answered};
 
 use super::{Failure, Question, ask::ask_arm, health::EndpointHealth};
 
@@ -55,10 +55,7 @@ impl Asked<'_> {
         record.tier_reason = self.reason;
         let Some((tier, arm, predictions)) = self.answered else { return };
         for (candidate, prediction) in record.candidates.iter_mut().zip(predictions) {
-            let said = bounded(prediction);
-            let corrected = said.zip(factor).and_then(|(said, factor)| bounded(said * factor));
-            candidate.uncorrected = corrected.and(said);
-            candidate.prediction = corrected.or(said).unwrap_or(candidate.fallback);
+            (candidate.prediction, candidate.uncorrected) = answered(prediction, factor, candidate.fallback, &bounded);
         }
         record.tier = tier;
         record.endpoint.clone_from(&arm.endpoint);
