@@ -92,6 +92,45 @@ fn the_demo_runs_the_whole_loop() {
     what_it_left_can_be_asked_about(directory.path(), number("joined"));
 }
 
+/// Receipts: all predictions of the demo are made again with the same bits; by a copy of the spec with one constant changed, they are
+/// not, and the feature is named.
+fn decisions_can_be_made_again(directory: &Path) {
+    let ask = |arguments: &[&str]| -> (Option<i32>, Value) {
+        let output = mannen(directory).args(arguments).args(["--json", "--quiet"]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let first = text.lines().next().and_then(|line| serde_json::from_str::<Value>(line).ok());
+        let told = first.unwrap_or_else(|| panic!("{arguments:?}: {text}{}", String::from_utf8_lossy(&output.stderr)));
+        (output.status.code(), told)
+    };
+    let (code, all) = ask(&["explain", "--sample", "1000"]);
+    assert_eq!((code, &all["predictions"], &all["bit_equal"]), (Some(0), &json!(150), &json!(150)), "{all}");
+    assert_eq!(all["answers"]["equal"], 150, "{all}");
+    let (code, audit) = ask(&["drift", "skew", "--sample", "60"]);
+    assert_eq!((code, &audit["records"], &audit["equal"]), (Some(0), &json!(60), &json!(60)), "{audit}");
+
+    let text = fs::read_to_string(directory.join("models/pickup-eta/features.toml")).unwrap();
+    let constant = "LN(1 + distance_m)";
+    assert!(text.contains(constant));
+    fs::write(directory.join("changed.toml"), text.replace(constant, "LN(1.000000001 + distance_m)")).unwrap();
+    let (code, skewed) = ask(&["explain", "--sample", "50", "--no-answers", "--spec", "changed.toml"]);
+    let differing: Vec<&str> =
+        skewed["features"]["differing"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!((code, differing), (Some(1), vec!["log_distance"]), "{skewed}");
+
+    let id = skewed["features"]["differing"]["log_distance"]["example"].as_str().unwrap().to_owned();
+    let (code, receipt) = ask(&["explain", &id]);
+    assert_eq!((code, &receipt["features"]["rebuilt"]), (Some(0), &json!("bit-equal")), "{receipt}");
+    assert_eq!(
+        (&receipt["answer"]["rebuilt"], &receipt["decision"]["tier"]),
+        (&json!("bit-equal"), &json!("endpoint"))
+    );
+    assert_eq!(receipt["decision"]["assignment"]["probability"], 0.5);
+    assert!(receipt["outcome"].is_object() && receipt["place"] == "archive", "{receipt}");
+    let output = mannen(directory).args(["explain", &id]).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(told.contains("features made again: bit-equal") && told.contains("deeper-trees"), "{told}");
+}
+
 /// The commands over evaluations, on the lake of a cloud that has ended.
 fn what_it_left_can_be_asked_about(directory: &Path, joined: f64) {
     let ask = |arguments: &[&str]| -> Value {
@@ -137,6 +176,7 @@ fn what_it_left_can_be_asked_about(directory: &Path, joined: f64) {
         models.filter(|model| model.as_ref().unwrap().path().extension().is_some_and(|e| e == "json")).count(),
         2
     );
+    decisions_can_be_made_again(directory);
     let shown = drift(&["baseline", "show"]);
     assert_eq!(shown["rows"], 2850, "{shown}");
     drift(&["baseline", "export", "--out", "monitor"]);

@@ -240,7 +240,7 @@ async fn run_query(options: &QueryOptions, terminal: Terminal) -> Result<(), Cli
 }
 
 /// Models that may have records of an hour.
-async fn models<S: ListObjects>(store: &S, hour: Hour) -> Result<Vec<ModelName>, CliError> {
+pub(crate) async fn models<S: ListObjects>(store: &S, hour: Hour) -> Result<Vec<ModelName>, CliError> {
     let mut models = std::collections::BTreeSet::new();
     for object in store.list_objects(layout::RELEASES).await? {
         models.extend(object.key.split('/').nth(1).and_then(|model| model.parse::<ModelName>().ok()));

@@ -6,8 +6,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     archive_command::ArchiveCommand, dataset_command::DatasetCommand, doctor::DoctorOptions, drift::DriftCommand,
-    experiment::ExperimentCommand, features::FeaturesCommand, init::InitOptions, release::ReleaseCommand,
-    report::ReportOptions, stats::StatsCommand, status::StatusOptions, warehouse_command::WarehouseCommand,
+    experiment::ExperimentCommand, explain::ExplainOptions, features::FeaturesCommand, init::InitOptions,
+    release::ReleaseCommand, report::ReportOptions, stats::StatsCommand, status::StatusOptions,
+    warehouse_command::WarehouseCommand,
 };
 
 /// Everything around a model in production: train, release, serve, archive, evaluate.
@@ -81,6 +82,12 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: DriftCommand,
     },
+    /// Tell what one prediction was made of, and make it again offline: the decision receipt
+    ///
+    /// Features and fallback are made again from the archived raw inputs by the release's own spec, the answer by the model's
+    /// artefact, and each number is held against the archive bit by bit. With --sample this is done for many archived predictions by
+    /// chance. Exits with 1 where a bit differs.
+    Explain(ExplainOptions),
     /// Tell how good the model is: a summary, Markdown, JSON, or a page
     Report(ReportOptions),
     /// Load files into the local cloud's warehouse, and ask it in BigQuery's SQL

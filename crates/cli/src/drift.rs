@@ -11,12 +11,14 @@ use evaluation::{
     model_monitor::{self, Constraints, Statistics},
     report::Language,
 };
+use evaluator::{AuditPlan, ServedReleases, audit_skew};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
 use crate::{
     error::CliError,
     evaluations::{EvaluationOptions, Evaluations, now},
+    explain::{self, archived_window},
     lake::{Lake, LakeOptions},
     terminal::{Terminal, grouped, strong},
 };
@@ -35,6 +37,19 @@ pub(crate) enum DriftCommand {
         /// Where to write it
         #[arg(long, value_name = "FILE", default_value = "constraint_violations.json")]
         out: PathBuf,
+    },
+    /// Make archived features again from their raw inputs, bit by bit. Exits with 1 where one is not what it was
+    ///
+    /// The same audit as the evaluator's on schedule, over a sample by chance of all hours that the archive has.
+    Skew {
+        #[command(flatten)]
+        model: ModelOptions,
+        /// How many archived predictions
+        #[arg(long, value_name = "COUNT", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        sample: u32,
+        /// What chance is made of: the same seed takes the same predictions
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
     },
     /// The training baseline: show it, replace it, exchange it with SageMaker Model Monitor
     Baseline {
@@ -90,12 +105,28 @@ pub(crate) async fn run(command: &DriftCommand, terminal: Terminal) -> Result<()
         DriftCommand::Violations { evaluations, constraints, out } => {
             violations(evaluations, constraints.as_deref(), out, terminal).await
         }
+        DriftCommand::Skew { model, sample, seed } => skew(model, *sample, *seed, terminal).await,
         DriftCommand::Baseline { command } => match command {
             BaselineCommand::Show(model) => show(model, terminal).await,
             BaselineCommand::Put { file, model } => put(file, model, terminal).await,
             BaselineCommand::Export { model, out } => export(model, out, terminal).await,
             BaselineCommand::Import { statistics, model, label } => import(statistics, model, label, terminal).await,
         },
+    }
+}
+
+async fn skew(options: &ModelOptions, sample: u32, seed: u64, terminal: Terminal) -> Result<(), CliError> {
+    let lake = Lake::open(&options.lake).await?;
+    let window = archived_window(&lake.store, &options.name).await?;
+    let plan = AuditPlan { records: sample as usize, hours: usize::MAX, seed };
+    let step = terminal.step("Making archived features again");
+    let audit = audit_skew(&lake.store, &options.name, window, plan, &mut ServedReleases::default()).await?;
+    step.done(format_args!("{} predictions", grouped(audit.records)));
+    terminal.json(&audit);
+    terminal.result(explain::text::audit("features", &audit).trim_end());
+    match audit.records - audit.equal {
+        0 => Ok(()),
+        differing => Err(CliError::NotBitEqual(differing)),
     }
 }
 

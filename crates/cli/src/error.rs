@@ -59,6 +59,9 @@ pub(crate) enum CliError {
     /// An archive that is not as it should be.
     #[error("{0} things are wrong with the archive")]
     ArchiveTrouble(usize),
+    /// Predictions that are not, bit for bit, what is computed again.
+    #[error("{0} prediction(s) are not what is computed again from what the archive has of them")]
+    NotBitEqual(u64),
     /// Dataset versions.
     #[error(transparent)]
     Datasets(#[from] datasets::DatasetsError),
@@ -171,6 +174,7 @@ impl CliError {
             Self::Extractor(error) => error.reason(),
             Self::DatasetTrouble(_) => "dataset_trouble",
             Self::ArchiveTrouble(_) => "archive_trouble",
+            Self::NotBitEqual(_) => "not_bit_equal",
             Self::UnknownPrediction(_) => "unknown_prediction",
             Self::Unexpected(_) => "unexpected",
             Self::Warehouse(error) => error.reason(),

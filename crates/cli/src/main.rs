@@ -16,6 +16,7 @@ mod drift;
 mod error;
 mod evaluations;
 mod experiment;
+mod explain;
 mod fault_matrix;
 mod features;
 mod held_out;
@@ -24,6 +25,7 @@ mod lake;
 mod local_cloud;
 mod lookup_tables;
 mod model_folder;
+mod model_program;
 mod programs;
 mod release;
 mod replay;
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
             Command::Archive { command } => archive_command::run(&command, terminal).await,
             Command::Warehouse { command } => warehouse_command::run(&command, terminal),
             Command::Dataset { command } => Box::pin(dataset_command::run(&command, terminal)).await,
+            Command::Explain(options) => Box::pin(explain::run(&options, terminal)).await,
             Command::Stats { .. } => Ok(()),
         }
     });

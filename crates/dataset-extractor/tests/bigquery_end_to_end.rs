@@ -32,6 +32,8 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 const ROWS: u64 = 30_000;
+/// Of the recorded trips.
+const TRIPS: usize = 5_000;
 
 struct Fixture {
     warehouse: Warehouse,
@@ -377,7 +379,6 @@ async fn recorded_trips_in_the_tlcs_format_become_a_version() {
         println!("skipped: there is no {path}");
         return;
     };
-    const TRIPS: usize = 5_000;
     let lines = BufReader::new(GzDecoder::new(trips)).lines().take(1 + TRIPS);
     let mut trips = GzEncoder::new(Vec::new(), flate2::Compression::fast());
     lines.for_each(|line| writeln!(trips, "{}", line.unwrap()).unwrap());
@@ -402,9 +403,9 @@ async fn outcomes_land_and_what_is_none_is_in_quarantine() {
     let id = "0192f0c8-5a70-7b7e-8d2c-2a1f3c4d5e6f";
     let sql = format!(
         "SELECT '{id}' AS prediction_id, TIMESTAMP '2026-01-31T00:00:00Z' AS observed_at, 3.5 AS tip, \
-         TIMESTAMP '2026-01-30T23:59:00Z' AS arrived_at UNION ALL \
-         SELECT 'no-id', TIMESTAMP '2026-01-31T00:00:00Z', 1.5, CAST(NULL AS TIMESTAMP) UNION ALL \
-         SELECT '{id}', CAST(NULL AS TIMESTAMP), 2.5, CAST(NULL AS TIMESTAMP)"
+         TIMESTAMP '2026-01-30T23:59:00Z' AS arrived_at, 'car' AS candidate_id UNION ALL \
+         SELECT 'no-id', TIMESTAMP '2026-01-31T00:00:00Z', 1.5, CAST(NULL AS TIMESTAMP), CAST(NULL AS STRING) UNION ALL \
+         SELECT '{id}', CAST(NULL AS TIMESTAMP), 2.5, CAST(NULL AS TIMESTAMP), CAST(NULL AS STRING)"
     );
     let extract = order(&sql, "").extract();
     let landed = land_outcomes(&fixture.lake, &rides(), &fixture.bigquery, &extract, &|_| {}).await.unwrap();

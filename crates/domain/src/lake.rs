@@ -323,6 +323,11 @@ pub fn hour_file(partition: &Partition) -> String {
     format!("{}{}/part-00.parquet", partition.table.archive_prefix(), hour_path(partition.hour))
 }
 
+/// All hour files of a table.
+pub fn hour_files_of(table: &Table) -> String {
+    table.archive_prefix()
+}
+
 /// All hour files of a table's UTC day `date` (`2026-01-31`).
 pub fn hour_files_of_day(table: &Table, date: &str) -> String {
     format!("{}dt={date}/", table.archive_prefix())

@@ -37,6 +37,15 @@ impl EndpointRows {
         }
         writer.finish()
     }
+
+    /// The same of rows as the archive has them; `None` is NULL.
+    pub fn of_archived<'a>(rows: impl IntoIterator<Item = &'a [Option<f64>]>, calling: &EndpointCalling) -> Self {
+        let mut writer = Writer::new(calling.content_type, calling.max_body_bytes);
+        for row in rows {
+            writer.row(row.iter().map(|value| value.unwrap_or(f64::NAN)));
+        }
+        writer.finish()
+    }
 }
 
 struct Writer {
@@ -126,6 +135,14 @@ mod tests {
             writer.row(row.iter().copied());
         }
         writer.finish()
+    }
+
+    #[test]
+    fn archived_rows_are_the_rows_that_were_sent() {
+        let archived = [vec![Some(1.0), None], vec![Some(0.1 + 0.2), Some(-2.5)]];
+        let calling = EndpointCalling::default();
+        let sent = written(calling.content_type, calling.max_body_bytes, &[vec![1.0, f64::NAN], vec![0.1 + 0.2, -2.5]]);
+        assert_eq!(EndpointRows::of_archived(archived.iter().map(Vec::as_slice), &calling), sent);
     }
 
     #[test]

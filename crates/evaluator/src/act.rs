@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     metrics, retraining, rollback,
-    skew::{AuditPlan, audit_skew},
+    skew::{AuditPlan, ServedReleases, audit_skew},
 };
 
 /// What actions need of the outside world.
@@ -65,7 +65,7 @@ pub(crate) async fn act<S: GetObject + PutObject + ListObjects>(
     now: Timestamp,
 ) -> Actions {
     let mut actions = Actions::default();
-    match audit_skew(lake, model, (from, until), AuditPlan::scheduled(now)).await {
+    match audit_skew(lake, model, (from, until), AuditPlan::scheduled(now), &mut ServedReleases::default()).await {
         Ok(audit) => {
             for (feature, skew) in &audit.differing {
                 let (rows, example) = (skew.rows, skew.example);

@@ -12,7 +12,7 @@ use domain::{
     digest::sha256_hex,
     lake::{self, Partition, Table},
 };
-use features::Transformer;
+use features::{Plan, Transformer};
 use jiff::Timestamp;
 use recompute::{Audit, RecomputeError, Sample, personal_results, recompute_features};
 
@@ -81,9 +81,18 @@ pub type Served = Result<(Release, Transformer), String>;
 
 /// Releases as they served, each read once.
 #[derive(Default)]
-pub struct ServedReleases(HashMap<ReleaseId, Arc<Served>>);
+pub struct ServedReleases {
+    known: HashMap<ReleaseId, Arc<Served>>,
+    /// The text of another spec than each release's own.
+    spec: Option<String>,
+}
 
 impl ServedReleases {
+    /// Releases with another spec than their own: what it would change.
+    pub fn with_spec(spec: String) -> Self {
+        Self { known: HashMap::new(), spec: Some(spec) }
+    }
+
     /// The release with its own spec and the lookup tables that it pins.
     ///
     /// # Errors
@@ -94,16 +103,21 @@ impl ServedReleases {
         model: &ModelName,
         id: &ReleaseId,
     ) -> Result<Arc<Served>, EvaluatorError> {
-        if let Some(known) = self.0.get(id) {
+        if let Some(known) = self.known.get(id) {
             return Ok(Arc::clone(known));
         }
-        let served = Arc::new(read_served(lake, model, id).await?);
-        self.0.insert(id.clone(), Arc::clone(&served));
+        let served = Arc::new(read_served(lake, model, id, self.spec.as_deref()).await?);
+        self.known.insert(id.clone(), Arc::clone(&served));
         Ok(served)
     }
 }
 
-async fn read_served<S: GetObject>(lake: &S, model: &ModelName, id: &ReleaseId) -> Result<Served, EvaluatorError> {
+async fn read_served<S: GetObject>(
+    lake: &S,
+    model: &ModelName,
+    id: &ReleaseId,
+    spec: Option<&str>,
+) -> Result<Served, EvaluatorError> {
     let release = match releases::read_release(lake, model, id).await {
         Ok(release) => release,
         Err(releases::ReleasesError::Store(error)) => return Err(error.into()),
@@ -116,7 +130,13 @@ async fn read_served<S: GetObject>(lake: &S, model: &ModelName, id: &ReleaseId) 
             Err(why) => return Ok(Err(format!("lookup table `{name}`: {why}"))),
         }
     }
-    Ok(Transformer::of_release(&release, tables).map(|transformer| (release, transformer)))
+    let transformer = match spec {
+        None => Transformer::of_release(&release, tables),
+        Some(text) => Plan::compile_with("features.toml", text, &tables.into_iter().collect())
+            .map(Transformer::new)
+            .map_err(|error| error.to_string()),
+    };
+    Ok(transformer.map(|transformer| (release, transformer)))
 }
 
 /// The reason code of records whose release cannot be had.
@@ -146,8 +166,9 @@ pub async fn audit_skew<S: GetObject + ListObjects>(
     model: &ModelName,
     window: (Hour, Hour),
     plan: AuditPlan,
+    releases: &mut ServedReleases,
 ) -> Result<Audit, EvaluatorError> {
-    let (mut audit, mut releases) = (Audit::default(), ServedReleases::default());
+    let mut audit = Audit::default();
     for record in sample_records(lake, model, window, plan).await? {
         let served = releases.get(lake, model, &record.release_id).await?;
         match served.as_ref() {

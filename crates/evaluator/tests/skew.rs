@@ -11,7 +11,7 @@ use domain::{
     Release, Tier, Timings,
     lake::{self, Partition, Table},
 };
-use evaluator::{AuditPlan, audit_skew};
+use evaluator::{AuditPlan, ServedReleases, audit_skew};
 use features::{Plan, Transformer};
 use jiff::Timestamp;
 use serde_json::json;
@@ -88,7 +88,10 @@ async fn a_constant_that_serving_has_otherwise_is_caught_and_named() {
     let (spec, skewed) = (transformer(SPEC), transformer(&SPEC.replace("111195", "111195.0000001")));
     let hour: Hour = "2026-03-01T10".parse().unwrap();
     let plan = AuditPlan { records: 60, hours: 4, seed: 7 };
-    let audit = async |window: (Hour, Hour)| audit_skew(&store, &model(), window, plan).await.unwrap();
+    let audit_by = async |window: (Hour, Hour), mut releases: ServedReleases| {
+        audit_skew(&store, &model(), window, plan, &mut releases).await.unwrap()
+    };
+    let audit = async |window| audit_by(window, ServedReleases::default()).await;
 
     put_hour(&store, hour, (0..100).map(|ride| record(&spec, &release, hour, ride)).collect()).await;
     let clean = audit((hour, hour)).await;
@@ -103,6 +106,11 @@ async fn a_constant_that_serving_has_otherwise_is_caught_and_named() {
     let skew = &found.differing["direct_m"];
     assert!(skew.example.hour() == later && skew.largest.unwrap() < 1e-6, "{skew:?}");
     assert_eq!(found.records - found.equal, skew.rows);
+
+    // The other way round: what another spec would change.
+    let other = ServedReleases::with_spec(SPEC.replace("111195", "111195.0000001"));
+    let found = audit_by((later, later), other).await;
+    assert!(found.is_clean() && found.records == 60, "{found:?}");
 
     // Releases that are gone, and records that name another spec, are told and never taken for equal.
     let mut lost = record(&spec, &release, later, 1);

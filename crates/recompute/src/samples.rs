@@ -53,7 +53,7 @@ pub(crate) fn record(transformer: &Transformer, seed: u32) -> PredictionRecord {
     let requested_at = Timestamp::from_microsecond(1_769_860_800_000_000 + i64::from(seed) * 977_000_001).unwrap();
     let object = |value: serde_json::Value| -> Inputs { value.as_object().unwrap().clone() };
     let raw = object(json!({"rider": seed, "phone": "090", "lat": 35.6 + f64::from(seed) / 7000.0}));
-    let candidates: Vec<Candidate> = (0..1 + seed % 4)
+    let candidates: Vec<Candidate> = (0..=seed % 4)
         .map(|car| {
             let lat = if car == 3 { json!(null) } else { json!(35.5 + f64::from(seed * 5 + car) / 900.0) };
             Candidate::new(format!("car-{car}").parse().unwrap(), object(json!({"car_lat": lat})))

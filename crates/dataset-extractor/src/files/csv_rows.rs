@@ -129,7 +129,7 @@ impl Column {
                 _ => return None,
             }),
             Self::Instants(instants) => {
-                instants.append_option(if empty { None } else { Some(parse_timestamp(cell)?.as_microsecond()) })
+                instants.append_option(if empty { None } else { Some(parse_timestamp(cell)?.as_microsecond()) });
             }
             Self::Civil(times) => times.append_option(if empty {
                 None
