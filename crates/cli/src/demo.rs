@@ -22,7 +22,7 @@ use crate::{
     replay::{self, Replayed},
     source,
     terminal::{Terminal, grouped, is_interactive, strong},
-    training, up, warehouse_rides,
+    train_and_deploy, up, warehouse_rides,
 };
 
 /// How long the archive may take to catch up with the traffic.
@@ -88,10 +88,7 @@ async fn run_loop(
     done: &AtomicBool,
 ) -> Result<(), CliError> {
     let warehouse = running.cloud.warehouse();
-    let step = terminal.step("Writing the rides into the warehouse");
-    let rows = warehouse_rides::write_training(warehouse, &rides.training)?;
-    step.done(format_args!("{} rows in {}", grouped(rows), warehouse_rides::TRAINING_TABLE));
-    let versions = training::train_and_deploy(running, model, &rides.training, terminal).await?;
+    let versions = train_and_deploy::train_and_deploy(running, model, &rides.training, terminal).await?;
     let step = terminal.step("Publishing the release");
     let release_id = release::publish_trained(running, model, &versions).await?;
     step.done(format_args!("{}…", &release_id.as_str()[..12]));

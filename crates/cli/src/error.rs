@@ -68,6 +68,12 @@ pub(crate) enum CliError {
     /// A dataset's definition, or its extract.
     #[error(transparent)]
     Extractor(#[from] dataset_extractor::ExtractorError),
+    /// Training, registering, judging, deploying.
+    #[error(transparent)]
+    Training(#[from] ::training::TrainingError),
+    /// The gate refused models.
+    #[error("{0} version(s) were refused or failed; `mannen model show VERSION` tells why")]
+    VersionsRefused(usize),
     /// A version that is not as it was published.
     #[error("{0} thing(s) are wrong with the version")]
     DatasetTrouble(usize),
@@ -173,6 +179,8 @@ impl CliError {
             Self::Datasets(error) => error.reason(),
             Self::Extractor(error) => error.reason(),
             Self::DatasetTrouble(_) => "dataset_trouble",
+            Self::Training(error) => error.reason(),
+            Self::VersionsRefused(_) => "versions_refused",
             Self::ArchiveTrouble(_) => "archive_trouble",
             Self::NotBitEqual(_) => "not_bit_equal",
             Self::UnknownPrediction(_) => "unknown_prediction",

@@ -30,7 +30,7 @@ use crate::{
     replay::post,
     source,
     terminal::{Step, Terminal, grouped, strong},
-    training,
+    train_and_deploy,
 };
 
 /// How long a function may take to see a new release.
@@ -110,7 +110,7 @@ async fn measure(
     model: &ModelFolder,
     rides: &source::Rides,
 ) -> Result<MatrixResult, CliError> {
-    let versions = training::train_and_deploy(running, model, &rides.training, terminal).await?;
+    let versions = train_and_deploy::train_and_deploy(running, model, &rides.training, terminal).await?;
     let released = release::release_of(model, &versions, Timestamp::now());
     let own = released.arms[0].clone();
     let second = versions.iter().find(|(variant, _)| **variant != own.variant).map(|(variant, version)| Arm {

@@ -54,6 +54,8 @@ impl RunningCloud {
         setup.parameters = BTreeMap::from([
             ("MaxIdSkewSeconds".to_owned(), "0".to_owned()),
             ("DefaultModel".to_owned(), model.name.to_string()),
+            // The warehouse on this machine: with it, the extractor is deployed.
+            ("WarehouseProject".to_owned(), local::WAREHOUSE_PROJECT.to_owned()),
             // Whoever reaches a laptop's own port is its user.
             ("AllowForcedArm".to_owned(), "true".to_owned()),
         ]);

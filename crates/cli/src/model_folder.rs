@@ -12,6 +12,7 @@ use domain::{
 };
 use feature_batch::LookupFile;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use training::TrainingPlan;
 
 use crate::{error::CliError, lookup_tables};
 
@@ -23,6 +24,9 @@ pub(crate) struct ModelFolder {
     pub(crate) name: ModelName,
     pub(crate) features_toml: String,
     pub(crate) plan: Plan,
+    /// Where it lies; nothing where it is the copy that is built in.
+    pub(crate) place: Option<PathBuf>,
+    pub(crate) training_toml: String,
     /// The lookup tables that the spec declares.
     pub(crate) lookups: BTreeMap<String, LookupFile>,
     pub(crate) training: TrainingPlan,
@@ -43,20 +47,6 @@ pub(crate) struct CalibrationFile {
     /// The correction.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) correction: Option<Correction>,
-}
-
-/// `training.toml`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct TrainingPlan {
-    /// The container image of training and serving.
-    pub(crate) image: String,
-    pub(crate) instance_type: String,
-    pub(crate) max_runtime_s: u32,
-    #[serde(default)]
-    hyperparameters: BTreeMap<String, toml::Value>,
-    /// Hyperparameters by production variant.
-    variants: BTreeMap<String, BTreeMap<String, toml::Value>>,
 }
 
 /// `release.toml`.
@@ -112,27 +102,6 @@ pub(crate) struct SecondPlan {
     pub(crate) model_version: Option<String>,
 }
 
-impl TrainingPlan {
-    /// The variants and their hyperparameters, as SageMaker takes them: texts.
-    pub(crate) fn variants(&self) -> BTreeMap<&str, BTreeMap<String, String>> {
-        let text = |value: &toml::Value| match value {
-            toml::Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        let texts = |table: &BTreeMap<String, toml::Value>| -> BTreeMap<String, String> {
-            table.iter().map(|(name, value)| (name.clone(), text(value))).collect()
-        };
-        self.variants
-            .iter()
-            .map(|(variant, own)| {
-                let mut all = texts(&self.hyperparameters);
-                all.extend(texts(own));
-                (variant.as_str(), all)
-            })
-            .collect()
-    }
-}
-
 impl ModelFolder {
     /// Reads `folder`; without one, the reference model's in the checkout, or else the copy that is built in.
     pub(crate) fn read(folder: Option<&Path>) -> Result<Self, CliError> {
@@ -148,6 +117,7 @@ impl ModelFolder {
                 .map_err(|source| CliError::io(format!("read `{}`", path.display()), source))
         };
         let mut model = Self::of(&read("features.toml")?, &read("training.toml")?, &read("release.toml")?)?;
+        model.place = Some(folder.to_owned());
         if folder.join(CALIBRATION_FILE).exists() {
             let (file, text) = read(CALIBRATION_FILE)?;
             let calibration = serde_json::from_str(&text);
@@ -192,10 +162,15 @@ impl ModelFolder {
             plan,
             lookups,
             features_toml: features.1.clone(),
+            training_toml: training.1.clone(),
+            place: None,
             training: parse(training)?,
             release: release_plan,
             calibration: None,
         };
+        if let Some(detail) = folder.training.problem() {
+            return Err(CliError::ModelFolder { file: training.0.clone(), detail });
+        }
         for arm in folder.release.arms.iter().chain(&folder.release.shadows) {
             if !folder.training.variants.contains_key(&arm.variant) {
                 let detail = format!(

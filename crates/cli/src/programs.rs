@@ -40,6 +40,7 @@ fn run_function(name: &str) -> ExitCode {
         "result-archiver" => block_on(result_archiver::run()),
         "dataset-extractor" => block_on(dataset_extractor::run()),
         "evaluator" => block_on(evaluator::run()),
+        "training-launcher" => block_on(training_launcher::run()),
         other => {
             anstream::eprintln!("error: this program holds no function `{other}`");
             ExitCode::from(2)

@@ -20,7 +20,7 @@ use crate::{
     local_cloud::RunningCloud,
     model_folder::ModelFolder,
     terminal::{Terminal, strong},
-    training::ModelVersions,
+    train_and_deploy::ModelVersions,
 };
 
 #[derive(Debug, Subcommand)]

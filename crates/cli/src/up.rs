@@ -10,7 +10,7 @@ use crate::{
     model_folder::ModelFolder,
     release, source,
     terminal::{Terminal, strong},
-    training, warehouse_rides,
+    train_and_deploy,
 };
 
 #[derive(Debug, Serialize)]
@@ -48,8 +48,7 @@ async fn serve(
 ) -> Result<(), CliError> {
     let mut release_id = None;
     if !options.empty {
-        warehouse_rides::write_training(running.cloud.warehouse(), &rides.training)?;
-        let versions = training::train_and_deploy(running, model, &rides.training, terminal).await?;
+        let versions = train_and_deploy::train_and_deploy(running, model, &rides.training, terminal).await?;
         release_id = Some(release::publish_trained(running, model, &versions).await?.to_string());
     }
     let (api, environment) = (running.cloud.api_url(), running.cloud.environment());

@@ -13,6 +13,7 @@ pub mod endpoint;
 pub mod events;
 pub mod http;
 mod json_service;
+pub mod logs;
 pub mod memory;
 pub mod object_store;
 pub mod release_cache;

@@ -4,6 +4,7 @@
 //! that is used here goes through the same SDK runtime, with JSON in and out. Requests and answers are those of the API
 //! reference, <https://docs.aws.amazon.com/sagemaker/latest/APIReference/>.
 
+use async_trait::async_trait;
 use aws_config::SdkConfig;
 use serde_json::Value;
 use thiserror::Error;
@@ -78,6 +79,23 @@ impl SageMakerControl {
     /// Whatever the service refuses, or that it could not be reached.
     pub async fn call(&self, operation: &'static str, input: &Value) -> Result<Value, ControlError> {
         Ok(self.0.call(operation, input).await?)
+    }
+}
+
+/// Calls one operation of SageMaker's control plane.
+#[async_trait]
+pub trait CallSageMaker: Send + Sync {
+    /// Calls an operation, such as `CreateTrainingJob`, with its input; its output.
+    ///
+    /// # Errors
+    /// Whatever the service refuses, or that it could not be reached.
+    async fn call_sagemaker(&self, operation: &'static str, input: &Value) -> Result<Value, ControlError>;
+}
+
+#[async_trait]
+impl CallSageMaker for SageMakerControl {
+    async fn call_sagemaker(&self, operation: &'static str, input: &Value) -> Result<Value, ControlError> {
+        self.call(operation, input).await
     }
 }
 

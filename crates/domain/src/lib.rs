@@ -33,8 +33,8 @@ pub use record::{ArmAssignment, AssignmentExclusion, CandidateRecord, Prediction
 pub use release::{
     ArchiveMode, Arm, BreakerPolicy, Correction, CorrectionBasis, Damping, EndpointCalling, EvaluationPlan,
     ExperimentPlan, FeatureSpecSource, Limits, MAX_CALL_BYTES, MAX_SERVERLESS_CALL_BYTES, NamespacePart, PointerMove,
-    Promise, PromisePolicy, Randomisation, Release, ReleaseId, ReleasePointer, ResidualQuantile, RowFormat,
-    SegmentPlan, answered, zone_text,
+    Promise, PromisePolicy, Ramp, RampPlan, Randomisation, Release, ReleaseId, ReleasePointer, ResidualQuantile,
+    RowFormat, SegmentPlan, answered, zone_text,
 };
 pub use request::{Candidate, Inputs, PredictionRequest};
 pub use shadow::{ShadowCandidate, ShadowRecord};

@@ -92,6 +92,9 @@ pub struct CodeVersion {
     /// The git commit that it was taken from, with `-dirty` where files differed from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
+    /// The program in it that a script-mode container runs; none where the image has its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
 }
 
 /// The longest name of a training job.
@@ -140,7 +143,7 @@ mod tests {
             spec: FeatureSpecSource { hash: "b".repeat(64), toml: String::new() },
             lookups: BTreeMap::new(),
             view: "c".repeat(64),
-            code: CodeVersion { address: "d".repeat(64), commit: Some("e".repeat(40)) },
+            code: CodeVersion { address: "d".repeat(64), commit: Some("e".repeat(40)), program: None },
             image: "mannen/reference-model:latest".to_owned(),
             hyperparameters: BTreeMap::from([("seed".to_owned(), "7".to_owned())]),
         }
@@ -155,7 +158,7 @@ mod tests {
         let of_commit = Lineage { code: CodeVersion { commit: None, ..lineage().code }, ..lineage() };
         assert_eq!(first, name("deep", &of_commit));
         assert_ne!(first, name("shallow", &lineage()));
-        let code = CodeVersion { address: "0".repeat(64), commit: None };
+        let code = CodeVersion { address: "0".repeat(64), ..lineage().code };
         for other in [
             Lineage { code, ..lineage() },
             Lineage { view: String::new(), ..lineage() },

@@ -4,6 +4,7 @@ mod evaluation;
 mod experiment;
 mod pointer;
 mod promise;
+mod ramp;
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
@@ -17,6 +18,7 @@ pub use self::{
     experiment::{ExperimentPlan, NamespacePart, Randomisation},
     pointer::{PointerMove, ReleasePointer},
     promise::{Damping, Promise, PromisePolicy, ResidualQuantile},
+    ramp::{Ramp, RampPlan},
 };
 use crate::{DomainError, ModelName, digest::sha256_hex};
 
@@ -108,6 +110,9 @@ pub struct Release {
     /// the control by always-valid evidence of this very release.
     #[serde(default, skip_serializing_if = "is_false")]
     pub auto_rollback: bool,
+    /// The ramp that its experiment is a step of: the evaluator goes on to the next step by itself, by evidence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ramp: Option<Ramp>,
 }
 
 // Serde passes a reference.
@@ -186,6 +191,7 @@ impl Release {
             limits,
             archive: ArchiveMode::BeforeResponse,
             auto_rollback: false,
+            ramp: None,
         }
     }
 
@@ -242,6 +248,9 @@ impl Release {
             return invalid(problem);
         }
         if let Some(problem) = self.evaluation.as_ref().and_then(EvaluationPlan::problem) {
+            return invalid(problem);
+        }
+        if let Some(problem) = self.ramp.as_ref().and_then(|ramp| ramp.problem(self)) {
             return invalid(problem);
         }
         if let Some(experiment) = &self.experiment {

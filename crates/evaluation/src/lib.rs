@@ -23,6 +23,7 @@ pub mod drift;
 mod error;
 mod estimate;
 pub mod experiment;
+pub mod gate;
 mod histogram;
 mod horizon;
 mod hour;

@@ -16,14 +16,15 @@ pub struct Assignment {
 /// its namespace, or outside every arm's range, as with a coverage below 1. Each arm's range grows from its own beginning,
 /// so a rising coverage moves nobody who was assigned already.
 ///
-/// Hash v2, salted with the experiment's id: who got which arm in one experiment says nothing about the next.
+/// Hash v2, salted with the experiment's id, or its seed: who got which arm in one experiment says nothing about the next of
+/// another salt.
 pub fn assign(plan: &ExperimentPlan, unit: &str) -> Option<Assignment> {
     if let Some(NamespacePart { id, start, end }) = &plan.namespace
         && !in_part(id, BucketRange { start: *start, end: *end }, unit)
     {
         return None;
     }
-    assign_within(&plan.id, unit, ranges_of_weights(&plan.weights, plan.coverage))
+    assign_within(plan.seed.as_deref().unwrap_or(&plan.id), unit, ranges_of_weights(&plan.weights, plan.coverage))
 }
 
 /// The same with the salt and the arms' ranges given: with coverage below 1, or ranges that are not adjacent.
@@ -68,6 +69,20 @@ mod tests {
             // Five standard deviations of the binomial.
             let tolerance = 5.0 * (20_000.0 * weight * (1.0 - weight)).sqrt();
             assert!((f64::from(*count) - 20_000.0 * weight).abs() < tolerance, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn a_last_arm_that_grows_under_one_seed_keeps_its_units() {
+        let step = |id: &str, share: f64| {
+            let seed = Some("ramp".to_owned());
+            ExperimentPlan { seed, ..ExperimentPlan::new(id, vec![1.0 - share, share]) }
+        };
+        let steps = [step("one", 0.01), step("two", 0.1), step("three", 0.5)];
+        for unit in 0..5_000 {
+            let arms: Vec<usize> =
+                steps.iter().map(|plan| assign(plan, &format!("rider-{unit}")).unwrap().arm_index).collect();
+            assert!(arms.is_sorted(), "{arms:?}");
         }
     }
 

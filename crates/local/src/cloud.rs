@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::{
     api_gateway::{self, Api, Authorizer, Place, Routes, StaticFiles},
+    cloud_watch_logs,
     error::LocalError,
     event_bridge::{self, EventBus},
     http_server::{self, Server},
@@ -53,6 +54,8 @@ struct Servers {
     event_bridge: Server,
     sagemaker: Server,
     sagemaker_runtime: Server,
+    /// It serves while it is kept.
+    _cloud_watch_logs: Server,
     warehouse: RunningWarehouse,
 }
 
@@ -114,6 +117,7 @@ impl LocalCloud {
         let events_listener = http_server::listen("EventBridge", ports.event_bridge).await?;
         let sagemaker_listener = http_server::listen("SageMaker", ports.sagemaker).await?;
         let runtime_listener = http_server::listen("SageMaker's runtime", ports.sagemaker_runtime).await?;
+        let logs_listener = http_server::listen("CloudWatch Logs", 0).await?;
         let warehouse_listener = http_server::listen("the warehouse", ports.warehouse).await?;
         let url = |listener: &tokio::net::TcpListener| match listener.local_addr() {
             Ok(address) => format!("http://{address}"),
@@ -136,6 +140,7 @@ impl LocalCloud {
                 ("EVENTBRIDGE", url(&events_listener)),
                 ("SAGEMAKER", url(&sagemaker_listener)),
                 ("SAGEMAKER_RUNTIME", url(&runtime_listener)),
+                ("CLOUDWATCH_LOGS", url(&logs_listener)),
             ],
         );
         environment.extend(warehouse::environment(&url(&warehouse_listener)));
@@ -200,7 +205,7 @@ impl LocalCloud {
             images: options.images.clone(),
             environment: environment.clone(),
             root: sagemaker_root,
-            logs,
+            logs: logs.clone(),
             region: options.region.clone(),
             account_id: options.account_id.clone(),
             start_timeout: options.container_start_timeout,
@@ -219,6 +224,8 @@ impl LocalCloud {
             account_id: options.account_id.clone(),
             log: events_log,
         };
+        let bus = Arc::new(bus);
+        sagemaker.tell_changes_to(bus.clone());
         let warehouse = RunningWarehouse::start(&root, warehouse_listener).await?;
         let s3_faults = Arc::<Faults>::default();
         let servers = Servers {
@@ -226,9 +233,10 @@ impl LocalCloud {
             s3: s3::serve(s3_listener, store, s3_faults.clone()),
             lambda: lambda::serve_invoke_api(lambda_listener, functions.clone()),
             sqs: sqs::serve(sqs_listener, queues.clone(), options.account_id.clone()),
-            event_bridge: event_bridge::serve(events_listener, Arc::new(bus)),
+            event_bridge: event_bridge::serve(events_listener, bus),
             sagemaker: sagemaker::serve_control_plane(sagemaker_listener, sagemaker.clone()),
             sagemaker_runtime: sagemaker::serve_runtime(runtime_listener, sagemaker.clone()),
+            _cloud_watch_logs: cloud_watch_logs::serve(logs_listener, logs),
             warehouse,
         };
         let mut cloud = Self {

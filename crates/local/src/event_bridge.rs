@@ -79,6 +79,12 @@ impl EventBus {
         let Some(Value::Object(detail)) = part("Detail").and_then(|detail| serde_json::from_str(detail).ok()) else {
             return refused("MalformedDetail", "Detail is malformed.");
         };
+        let resources = entry.get("Resources").cloned().unwrap_or_else(|| json!([]));
+        json!({ "EventId": self.publish(source, detail_type, Value::Object(detail), resources) })
+    }
+
+    /// Hands an event to the functions whose rules fit; its id.
+    pub(crate) fn publish(&self, source: &str, detail_type: &str, detail: Value, resources: Value) -> String {
         let id = uuid::Uuid::now_v7().to_string();
         let event = json!({
             "version": "0",
@@ -88,7 +94,7 @@ impl EventBus {
             "account": self.account_id,
             "time": jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             "region": self.region,
-            "resources": entry.get("Resources").cloned().unwrap_or_else(|| json!([])),
+            "resources": resources,
             "detail": detail,
         });
         // An event that cannot be logged is an event all the same.
@@ -100,6 +106,6 @@ impl EventBus {
                 function.invoke_async(event.to_string().into());
             }
         }
-        json!({ "EventId": id })
+        id
     }
 }

@@ -14,6 +14,7 @@
 
 mod api_gateway;
 mod cloud;
+mod cloud_watch_logs;
 mod encoding;
 mod error;
 mod event_bridge;

@@ -25,5 +25,5 @@ pub use error::ReleasesError;
 pub use list::{InForce, ListedRelease, history, list};
 pub use moves::{MoveOrder, Moved, publish, rollback, rollback_targets};
 pub use read::{CurrentPointer, in_force, read_release, resolve, rollback_target, same_but_for_time};
-pub use tables::{PinnedTables, pinned_tables, put_tables};
+pub use tables::{PinnedTables, pinned_tables, put_tables, tables};
 pub use watch::Watcher;

@@ -32,8 +32,19 @@ pub async fn put_tables<S: PutObject>(store: &S, tables: &BTreeMap<String, Looku
 /// # Errors
 /// The store does not answer. A table that is not there, or cannot be read, is told in its place.
 pub async fn pinned_tables<S: GetObject>(store: &S, release: &Release) -> Result<PinnedTables, ReleasesError> {
+    tables(store, &release.lookups).await
+}
+
+/// Tables by name and SHA-256, as [`pinned_tables`].
+///
+/// # Errors
+/// The store does not answer.
+pub async fn tables<S: GetObject>(
+    store: &S,
+    lookups: &BTreeMap<String, String>,
+) -> Result<PinnedTables, ReleasesError> {
     let mut tables = PinnedTables::new();
-    for (name, sha256) in &release.lookups {
+    for (name, sha256) in lookups {
         let key = lake::lookup_table(name, sha256);
         let table = match store.get_object(&key, None).await?.found() {
             Some(object) => lookup_table_of_object(name, object.bytes).map(Arc::new),

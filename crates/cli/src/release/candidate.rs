@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::{
     error::CliError,
     model_folder::{ArmPlan, ModelFolder},
-    training::ModelVersions,
+    train_and_deploy::ModelVersions,
 };
 
 /// Stands for the version of a model that cannot be found out. It is never published: a check fails as well.

@@ -11,6 +11,9 @@ use crate::UnitId;
 pub struct ExperimentPlan {
     /// The experiment's id; also the salt of the assignment, so that experiments are independent of each other.
     pub id: String,
+    /// The salt in place of the id, where units are to keep their arms from one experiment to the next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<String>,
     /// The weight of each arm, in the release's order, summing to 1.
     pub weights: Vec<f64>,
     /// The share of the units that take part, 0–1. Each arm's range of buckets grows from its own beginning, so raising
@@ -91,6 +94,7 @@ impl ExperimentPlan {
     pub fn new(id: impl Into<String>, weights: Vec<f64>) -> Self {
         Self {
             id: id.into(),
+            seed: None,
             weights,
             coverage: 1.0,
             randomise: Randomisation::Unit,

@@ -48,6 +48,13 @@ async fn answer(sagemaker: &Arc<SageMaker>, request: Request<Incoming>) -> Resul
         "CreateTrainingJob" => sagemaker.create_training_job(input),
         "DescribeTrainingJob" => sagemaker.describe_training_job(&input),
         "StopTrainingJob" => sagemaker.stop_training_job(&input),
+        "CreateTransformJob" => sagemaker.create_transform_job(input),
+        "DescribeTransformJob" => sagemaker.describe_transform_job(&input),
+        "CreateModelPackageGroup" => sagemaker.create_model_package_group(input),
+        "CreateModelPackage" => sagemaker.create_model_package(input),
+        "DescribeModelPackage" => sagemaker.describe_model_package(&input),
+        "UpdateModelPackage" => sagemaker.update_model_package(&input),
+        "ListModelPackages" => sagemaker.list_model_packages(&input),
         other => Err(Failure::unknown_operation(format!(
             "The operation {} is not emulated on a laptop.",
             if other.is_empty() { &target } else { other }

@@ -8,13 +8,15 @@ mod control_plane;
 mod endpoints;
 mod errors;
 mod faults;
+mod model_packages;
 mod runtime;
 mod training;
+mod transform;
 
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -22,8 +24,10 @@ use serde_json::Value;
 
 pub use self::faults::EndpointFault;
 pub(crate) use self::{control_plane::serve as serve_control_plane, runtime::serve as serve_runtime};
-use self::{endpoints::Endpoint, faults::Faults, training::TrainingJob};
-use crate::{processes::Processes, s3::Store};
+use self::{
+    endpoints::Endpoint, faults::Faults, model_packages::ModelPackages, training::TrainingJob, transform::TransformJob,
+};
+use crate::{event_bridge::EventBus, processes::Processes, s3::Store};
 
 /// All of SageMaker's state.
 pub(crate) struct SageMaker {
@@ -39,6 +43,8 @@ pub(crate) struct SageMaker {
     pub(crate) start_timeout: Duration,
     pub(crate) client: reqwest::Client,
     faults: Faults,
+    /// Where changes of state are told.
+    bus: OnceLock<Arc<EventBus>>,
     state: Mutex<State>,
 }
 
@@ -49,6 +55,8 @@ struct State {
     endpoint_configs: BTreeMap<String, Value>,
     endpoints: BTreeMap<String, Endpoint>,
     training_jobs: BTreeMap<String, TrainingJob>,
+    transform_jobs: BTreeMap<String, TransformJob>,
+    model_packages: ModelPackages,
 }
 
 /// What [`SageMaker`] is made from.
@@ -81,6 +89,7 @@ impl SageMaker {
             start_timeout,
             client,
             faults: Faults::default(),
+            bus: OnceLock::new(),
             state: Mutex::default(),
         }))
     }
@@ -98,11 +107,24 @@ impl SageMaker {
         format!("arn:aws:sagemaker:{}:{}:{kind}/{}", self.region, self.account_id, name.to_lowercase())
     }
 
-    /// Trainings that run and endpoints that change.
+    /// Changes of state are told there from now on.
+    pub(crate) fn tell_changes_to(&self, bus: Arc<EventBus>) {
+        _ = self.bus.set(bus);
+    }
+
+    /// Tells EventBridge, as SageMaker does: <https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html>.
+    fn tell(&self, detail_type: &str, arn: &str, detail: Value) {
+        if let Some(bus) = self.bus.get() {
+            bus.publish("aws.sagemaker", detail_type, detail, Value::from(vec![arn]));
+        }
+    }
+
+    /// Jobs that run and endpoints that change.
     pub(crate) fn busy(&self) -> usize {
         self.with(|state| {
             let training = state.training_jobs.values().filter(|job| !job.is_over()).count();
-            training + state.endpoints.values().filter(|endpoint| endpoint.is_changing()).count()
+            let transform = state.transform_jobs.values().filter(|job| !job.is_over()).count();
+            training + transform + state.endpoints.values().filter(|endpoint| endpoint.is_changing()).count()
         })
     }
 }

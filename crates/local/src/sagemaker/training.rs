@@ -34,6 +34,8 @@ pub(crate) struct TrainingJob {
     ended_s: Option<f64>,
     failure: Option<String>,
     artifacts: Option<String>,
+    /// `FinalMetricDataList`.
+    metrics: Vec<Value>,
     stop: watch::Sender<bool>,
 }
 
@@ -100,6 +102,7 @@ impl SageMaker {
             ended_s: None,
             failure: None,
             artifacts: None,
+            metrics: Vec::new(),
             stop,
         };
         let taken = format!(
@@ -131,8 +134,15 @@ impl SageMaker {
                 }
                 job.ended_s = Some(now_s());
             });
+            sagemaker.tell_training_job(&name);
         });
         Ok(json!({ "TrainingJobArn": arn }))
+    }
+
+    fn tell_training_job(&self, name: &str) {
+        if let Ok(detail) = self.describe_training_job(&json!({ "TrainingJobName": name })) {
+            self.tell("SageMaker Training Job State Change", &self.arn("training-job", name), detail);
+        }
     }
 
     fn update(&self, name: &str, change: impl FnOnce(&mut TrainingJob)) {
@@ -177,7 +187,9 @@ impl SageMaker {
             // SageMaker shows the first 1024 characters.
             return Ok(End::Failed(format!("AlgorithmError: {reason}").chars().take(1024).collect()));
         }
-        self.update(&plan.name, |job| job.secondary = "Uploading");
+        let output = tokio::fs::read(self.logs.join(format!("{log}.log"))).await.unwrap_or_default();
+        let metrics = final_metrics(&plan.request, &String::from_utf8_lossy(&output));
+        self.update(&plan.name, |job| (job.secondary, job.metrics) = ("Uploading", metrics));
         let (store, finished) = (self.store.clone(), plan.clone());
         let upload = tokio::task::spawn_blocking(move || upload(&store, &finished));
         let uri = upload.await.map_err(|error| error.to_string())??;
@@ -213,6 +225,9 @@ impl SageMaker {
             if let Some(failure) = &job.failure {
                 description["FailureReason"] = failure.clone().into();
             }
+            if !job.metrics.is_empty() {
+                description["FinalMetricDataList"] = job.metrics.clone().into();
+            }
             Ok(description)
         })
     }
@@ -233,6 +248,18 @@ impl SageMaker {
             Ok(json!({}))
         })
     }
+}
+
+/// The last value of each metric that the job's output tells, by the regular expressions of its `MetricDefinitions`.
+fn final_metrics(request: &Value, output: &str) -> Vec<Value> {
+    let definitions = request["AlgorithmSpecification"]["MetricDefinitions"].as_array().into_iter().flatten();
+    let found = definitions.filter_map(|definition| {
+        let expression = regex_lite::Regex::new(definition["Regex"].as_str()?).ok()?;
+        let last = expression.captures_iter(output).last()?;
+        let value: f64 = last.get(1)?.as_str().trim().parse().ok()?;
+        Some(json!({ "MetricName": definition["Name"], "Value": value, "Timestamp": now_s() }))
+    });
+    found.collect()
 }
 
 /// Lays out the job's folder and downloads its data.
@@ -380,7 +407,21 @@ fn upload(store: &Store, plan: &Plan) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::name_below;
+    use serde_json::json;
+
+    use super::{final_metrics, name_below};
+
+    #[test]
+    fn the_last_value_of_a_metric_counts() {
+        let request = json!({"AlgorithmSpecification": {"MetricDefinitions": [
+            {"Name": "mae_s", "Regex": "mae=([0-9.]+)"}, {"Name": "none", "Regex": "nothing=([0-9.]+)"},
+        ]}});
+        let found = final_metrics(&request, "round 1 mae=90.5\nround 2 mae=81.25\n");
+        assert_eq!(
+            (found.len(), &found[0]["MetricName"], found[0]["Value"].as_f64()),
+            (1, &json!("mae_s"), Some(81.25))
+        );
+    }
 
     #[test]
     fn names_in_a_channel_follow_the_prefix() {
