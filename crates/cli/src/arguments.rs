@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    archive_command::ArchiveCommand, dataset_command::DatasetCommand, doctor::DoctorOptions, drift::DriftCommand,
-    experiment::ExperimentCommand, explain::ExplainOptions, features::FeaturesCommand, init::InitOptions,
-    release::ReleaseCommand, report::ReportOptions, stats::StatsCommand, status::StatusOptions,
-    warehouse_command::WarehouseCommand,
+    archive_command::ArchiveCommand, challenger::Challenger, dataset_command::DatasetCommand, doctor::DoctorOptions,
+    drift::DriftCommand, experiment::ExperimentCommand, explain::ExplainOptions, features::FeaturesCommand,
+    init::InitOptions, model_command::ModelCommand, release::ReleaseCommand, report::ReportOptions, stats::StatsCommand,
+    status::StatusOptions, train_command::TrainOptions, warehouse_command::WarehouseCommand,
 };
 
 /// Everything around a model in production: train, release, serve, archive, evaluate.
@@ -66,6 +66,17 @@ pub(crate) enum Command {
     Dataset {
         #[command(subcommand)]
         command: DatasetCommand,
+    },
+    /// Train a model on a dataset version, with versioned code
+    ///
+    /// The model's folder becomes a training definition with a code archive, the dataset version a training view, each variant of
+    /// training.toml a SageMaker training job; what they make is registered with its lineage and judged against the champion on
+    /// held-out rows. Exits with 1 where a version is refused or fails. The same inputs are the same job: nothing is paid for twice.
+    Train(TrainOptions),
+    /// List, show, compare, approve, deploy and retire model versions
+    Model {
+        #[command(subcommand)]
+        command: ModelCommand,
     },
     /// Check, explain, compare and run a feature spec
     Features {
@@ -157,6 +168,10 @@ pub(crate) struct DemoOptions {
     /// Requests under way at the same time
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) concurrency: u16,
+    /// After the first evaluation, let a challenger compete for the traffic: the city changes, a model is trained on newer data,
+    /// and evidence decides [default: newer; none with --trips]
+    #[arg(long, value_enum, value_name = "WHICH", conflicts_with = "trips")]
+    pub(crate) challenger: Option<Challenger>,
     /// Keep serving after the evaluation, until Ctrl-C
     #[arg(long)]
     pub(crate) stay: bool,

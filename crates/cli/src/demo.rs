@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::{
     archive_counts::{self, ArchiveCounts},
     arguments::DemoOptions,
+    challenger::{self, Challenger, ChallengerResult, Ending},
     error::CliError,
     local_cloud::RunningCloud,
     model_folder::ModelFolder,
@@ -57,6 +58,8 @@ struct DemoResult {
     archive: ArchiveCounts,
     /// The traffic.
     replay: Replayed,
+    /// What became of the challenger, where there was one.
+    challenger: Option<ChallengerResult>,
 }
 
 /// Runs it, and whatever happens leaves no process behind.
@@ -119,7 +122,7 @@ async fn run_loop(
     step.done(format_args!("{} hours", evaluation.hours_evaluated));
 
     let report = copy_report(running, &options.cloud.dir, &evaluation).await?;
-    let result = DemoResult {
+    let mut result = DemoResult {
         requests: replayed.requests,
         archived: archive.predictions,
         archived_candidates: archive.candidates,
@@ -133,9 +136,18 @@ async fn run_loop(
         hours: evaluation.hours_evaluated,
         archive,
         replay: replayed,
+        challenger: None,
     };
-    tell(&result, terminal, options, &api, &rides.replay);
     check(&result)?;
+    if let (Some(which), Some(last)) = (challenger_of(options), rides.replay.last()) {
+        let (seed, after) = (options.rides.seed, last.requested_at);
+        let concurrency = usize::from(options.concurrency);
+        let found = challenger::run(running, model, seed, after, concurrency, which, terminal).await?;
+        result.challenger = Some(found);
+        result.seconds = began.elapsed().as_secs_f64();
+    }
+    tell(&result, terminal, options, &api, &rides.replay);
+    check_challenger(options, &result)?;
     done.store(true, Ordering::Relaxed);
     if options.stay {
         up::stay(&api, terminal).await;
@@ -149,6 +161,7 @@ async fn evaluate(running: &RunningCloud, model: &ModelFolder, rides: &[Ride]) -
         model: Some(model.name.clone()),
         from: rides.first().map(|ride| Hour::of(ride.requested_at)),
         until: rides.last().map(|ride| Hour::of(ride.requested_at)),
+        act: false,
     };
     let event = serde_json::to_value(&event).unwrap_or_default();
     let summary = running.cloud.invoke("evaluator", &event).await?;
@@ -199,6 +212,19 @@ fn tell(result: &DemoResult, terminal: Terminal, options: &DemoOptions, api: &st
         strong(seconds(result.model_mae_s)),
         seconds(result.fallback_mae_s)
     ));
+    if let Some(challenger) = &result.challenger {
+        let ending = match challenger.ending {
+            Ending::Promoted => "answers alone now",
+            Ending::SentBack => "was sent back",
+            Ending::Undecided => "is not decided on yet",
+        };
+        terminal.result(format_args!(
+            "  after the road works {} on held-out rides against the champion's {}; the challenger {}",
+            strong(seconds(challenger.held_out_mae_s)),
+            seconds(challenger.champion_mae_s),
+            strong(ending)
+        ));
+    }
     terminal.result(format_args!("  report  {}", result.report.display()));
     terminal.result(format_args!("  done in {:.1} s", result.seconds));
     let curl = rides.first().map(|ride| up::curl(api, ride));
@@ -213,6 +239,21 @@ fn tell(result: &DemoResult, terminal: Terminal, options: &DemoOptions, api: &st
             terminal.result(curl);
         }
     }
+}
+
+/// The challenger that is wanted: recorded trips have no road works, and so none, unless it is asked for.
+fn challenger_of(options: &DemoOptions) -> Option<Challenger> {
+    let default = if options.rides.trips.is_some() { Challenger::None } else { Challenger::Newer };
+    Some(options.challenger.unwrap_or(default)).filter(|which| *which != Challenger::None)
+}
+
+/// A challenger that is worse must not stay.
+fn check_challenger(options: &DemoOptions, result: &DemoResult) -> Result<(), CliError> {
+    let promoted = result.challenger.as_ref().is_some_and(|found| found.ending == Ending::Promoted);
+    if promoted && options.challenger == Some(Challenger::Worse) {
+        return Err(CliError::Unexpected("the challenger that was made to be worse was promoted".to_owned()));
+    }
+    Ok(())
 }
 
 /// The demo's promises: each request answered, each answer in the archive once.

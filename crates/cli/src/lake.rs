@@ -6,7 +6,10 @@ use std::{
 };
 
 use clap::Args;
-use cloud::{aws, s3::S3Bucket, sagemaker::SageMakerRuntime, sagemaker_control::SageMakerControl};
+use cloud::{
+    aws, events::EventBridge, logs::CloudWatchLogs, s3::S3Bucket, sagemaker::SageMakerRuntime,
+    sagemaker_control::SageMakerControl,
+};
 use local::StoredObjects;
 
 use crate::{
@@ -25,19 +28,25 @@ pub(crate) struct LakeOptions {
     pub(crate) dir: PathBuf,
 }
 
-/// A lake, and the SageMaker beside it.
+/// A lake, and the services beside it.
 pub(crate) struct Lake {
     pub(crate) store: S3Bucket,
     /// Nothing where the cloud on this machine has ended: its endpoints ended with it.
-    pub(crate) sagemaker: Option<SageMaker>,
+    pub(crate) sagemaker: Option<Services>,
+    is_local: bool,
     _stopped: Option<StoppedCloud>,
 }
 
-/// SageMaker's two services.
-pub(crate) struct SageMaker {
+/// The services beside the lake: SageMaker's two, the logs of its jobs, the bus.
+pub(crate) struct Services {
     pub(crate) control: SageMakerControl,
     pub(crate) runtime: SageMakerRuntime,
+    pub(crate) logs: CloudWatchLogs,
+    pub(crate) events: EventBridge,
 }
+
+/// The role of a cloud on this machine: nothing asks what it may do.
+const LOCAL_ROLE: &str = "arn:aws:iam::000000000000:role/mannen-training";
 
 /// Serves the objects of a cloud that has ended, and keeps others from starting one in its folder.
 struct StoppedCloud {
@@ -57,11 +66,45 @@ impl Lake {
         }
     }
 
+    /// The services beside the lake.
+    ///
+    /// # Errors
+    /// The cloud on this machine has ended.
+    pub(crate) fn services(&self) -> Result<&Services, CliError> {
+        self.sagemaker.as_ref().ok_or_else(|| {
+            CliError::Unexpected(
+                "the cloud in this folder has ended, and its endpoints and jobs with it: start one with `mannen up`, or name \
+                 a bucket with --lake"
+                    .to_owned(),
+            )
+        })
+    }
+
+    /// The role that jobs and models take.
+    ///
+    /// # Errors
+    /// None is named, and the lake is on AWS.
+    pub(crate) fn role(&self, named: Option<&str>) -> Result<String, CliError> {
+        match named {
+            Some(role) => Ok(role.to_owned()),
+            None if self.is_local => Ok(LOCAL_ROLE.to_owned()),
+            None => Err(CliError::Unexpected(
+                "name the role that SageMaker takes with --role or TRAINING_ROLE_ARN (the stack's is <stack>-training)"
+                    .to_owned(),
+            )),
+        }
+    }
+
     async fn on_aws(bucket: &str) -> Self {
         let aws = aws::sdk_config().await;
-        let sagemaker = SageMaker { control: SageMakerControl::new(&aws, None), runtime: SageMakerRuntime::new(&aws) };
+        let services = Services {
+            control: SageMakerControl::new(&aws, None),
+            runtime: SageMakerRuntime::new(&aws),
+            logs: CloudWatchLogs::new(&aws, None),
+            events: EventBridge::new(&aws, None),
+        };
         let store = S3Bucket::new(aws_sdk_s3::Client::new(&aws), bucket);
-        Self { store, sagemaker: Some(sagemaker), _stopped: None }
+        Self { store, sagemaker: Some(services), is_local: false, _stopped: None }
     }
 
     async fn in_folder(folder: &Path) -> Result<Self, CliError> {
@@ -74,14 +117,19 @@ impl Lake {
         }
         let environment = CloudEnvironment::read(folder)?;
         let Some(lock) = lock_folder(folder)? else {
-            let sagemaker = SageMaker { control: environment.sagemaker(), runtime: environment.sagemaker_runtime() };
-            return Ok(Self { store: environment.lake(), sagemaker: Some(sagemaker), _stopped: None });
+            let services = environment.services();
+            return Ok(Self { store: environment.lake(), sagemaker: Some(services), is_local: true, _stopped: None });
         };
         let region = environment.variables.get("AWS_REGION").cloned().unwrap_or_default();
         let objects = StoredObjects::serve(folder, &region).await?;
         let lake_bucket = environment.lake_bucket;
         let store = CloudEnvironment { lake_bucket, variables: objects.environment() }.lake();
-        Ok(Self { store, sagemaker: None, _stopped: Some(StoppedCloud { _objects: objects, _lock: lock }) })
+        Ok(Self {
+            store,
+            sagemaker: None,
+            is_local: true,
+            _stopped: Some(StoppedCloud { _objects: objects, _lock: lock }),
+        })
     }
 }
 

@@ -10,13 +10,19 @@ use std::{
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
-use cloud::{s3::S3Bucket, sagemaker::SageMakerRuntime, sagemaker_control::SageMakerControl};
+use cloud::{
+    events::EventBridge, logs::CloudWatchLogs, s3::S3Bucket, sagemaker::SageMakerRuntime,
+    sagemaker_control::SageMakerControl,
+};
 use local::{FunctionLauncher, LocalCloud, Options, Ports, StaticRoute};
 use serde::{Deserialize, Serialize};
 
-use crate::{arguments::CloudOptions, error::CliError, model_folder::ModelFolder, programs};
+use crate::{arguments::CloudOptions, error::CliError, lake::Services, model_folder::ModelFolder, programs};
 
 const DEFAULT_TEMPLATE: &str = "infra/template.yaml";
+
+/// How long warm functions keep a release without asking: whoever publishes on a laptop looks at once.
+pub(crate) const RELEASE_TTL: Duration = Duration::from_secs(1);
 
 /// A running local cloud, and clients for it.
 pub(crate) struct RunningCloud {
@@ -54,6 +60,7 @@ impl RunningCloud {
         setup.parameters = BTreeMap::from([
             ("MaxIdSkewSeconds".to_owned(), "0".to_owned()),
             ("DefaultModel".to_owned(), model.name.to_string()),
+            ("ReleaseTtlSeconds".to_owned(), RELEASE_TTL.as_secs().to_string()),
             // The warehouse on this machine: with it, the extractor is deployed.
             ("WarehouseProject".to_owned(), local::WAREHOUSE_PROJECT.to_owned()),
             // Whoever reaches a laptop's own port is its user.
@@ -135,6 +142,17 @@ impl CloudEnvironment {
     pub(crate) fn sagemaker_runtime(&self) -> SageMakerRuntime {
         let url = self.variable("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME");
         SageMakerRuntime::new(&self.sdk_config().into_builder().endpoint_url(url).build())
+    }
+
+    /// All of them, as commands use them.
+    pub(crate) fn services(&self) -> Services {
+        let url = |name: &str| Some(self.variable(name)).filter(|url| !url.is_empty());
+        Services {
+            control: self.sagemaker(),
+            runtime: self.sagemaker_runtime(),
+            logs: CloudWatchLogs::new(&self.sdk_config(), url("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS")),
+            events: EventBridge::new(&self.sdk_config(), url("AWS_ENDPOINT_URL_EVENTBRIDGE")),
+        }
     }
 
     /// Credentials and region are the ones that the local cloud gives its functions, never those of the machine.

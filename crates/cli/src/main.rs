@@ -8,6 +8,7 @@ mod archive_command;
 mod archive_counts;
 mod archive_text;
 mod arguments;
+mod challenger;
 mod dataset_command;
 mod dataset_text;
 mod demo;
@@ -23,8 +24,10 @@ mod init;
 mod lake;
 mod local_cloud;
 mod lookup_tables;
+mod model_command;
 mod model_folder;
 mod model_program;
+mod model_text;
 mod programs;
 mod release;
 mod replay;
@@ -34,6 +37,7 @@ mod stats;
 mod status;
 mod terminal;
 mod train_and_deploy;
+mod train_command;
 mod training_definition;
 mod up;
 mod warehouse_command;
@@ -78,6 +82,8 @@ fn main() -> ExitCode {
             Command::Warehouse { command } => warehouse_command::run(&command, terminal),
             Command::Dataset { command } => Box::pin(dataset_command::run(&command, terminal)).await,
             Command::Explain(options) => Box::pin(explain::run(&options, terminal)).await,
+            Command::Train(options) => Box::pin(train_command::run(&options, terminal)).await,
+            Command::Model { command } => Box::pin(model_command::run(&command, terminal)).await,
             Command::Stats { .. } => Ok(()),
         }
     });

@@ -16,7 +16,7 @@ use releases::{CurrentPointer, Endpoints, MoveOrder, Moved, PinnedTables, Watche
 pub(crate) use self::candidate::release_of;
 use crate::{
     error::CliError,
-    lake::{Lake, LakeOptions, SageMaker},
+    lake::{Lake, LakeOptions, Services},
     local_cloud::RunningCloud,
     model_folder::ModelFolder,
     terminal::{Terminal, strong},
@@ -191,7 +191,7 @@ impl Prepared {
     async fn of(options: &CandidateOptions) -> Result<Self, CliError> {
         let model = ModelFolder::read(options.model.as_deref())?;
         let lake = Lake::open(&options.lake).await?;
-        let SageMaker { control, .. } = sagemaker(&lake)?;
+        let Services { control, .. } = lake.services()?;
         let named: BTreeMap<String, String> = options.model_versions.iter().cloned().collect();
         let versions = candidate::versions(&model, &named, control).await?;
         let candidate = release_of(&model, &versions, Timestamp::now());
@@ -210,23 +210,13 @@ impl Prepared {
     }
 }
 
-fn sagemaker(lake: &Lake) -> Result<&SageMaker, CliError> {
-    lake.sagemaker.as_ref().ok_or_else(|| {
-        CliError::Unexpected(
-            "the cloud in this folder has ended, and its endpoints with it, so that no release can be checked: start one \
-             with `mannen up`, or name a bucket with --lake"
-                .to_owned(),
-        )
-    })
-}
-
 async fn check(
     lake: &Lake,
     release: Release,
     tables: PinnedTables,
     terminal: Terminal,
 ) -> Result<releases::Checked, CliError> {
-    let SageMaker { control, runtime } = sagemaker(lake)?;
+    let Services { control, runtime, .. } = lake.services()?;
     let step = terminal.step("Checking the release");
     let endpoints = Endpoints { describe: control, invoke: runtime };
     let checked = releases::check(endpoints, release, tables, Timestamp::now()).await?;

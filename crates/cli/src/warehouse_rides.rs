@@ -15,6 +15,15 @@ const OUTCOMES_TABLE: &str = "rides.outcomes";
 /// Replaces the table of training rides; gives how many there are. Columns: `requested_at`, the inputs of request and car by their
 /// names, `drive_s`.
 pub(crate) fn write_training(warehouse: &Warehouse, rows: &[TrainingRow]) -> Result<u64, CliError> {
+    write(warehouse, rows, WriteDisposition::Truncate)
+}
+
+/// Appends to the table of training rides.
+pub(crate) fn append_training(warehouse: &Warehouse, rows: &[TrainingRow]) -> Result<u64, CliError> {
+    write(warehouse, rows, WriteDisposition::Append)
+}
+
+fn write(warehouse: &Warehouse, rows: &[TrainingRow], disposition: WriteDisposition) -> Result<u64, CliError> {
     let mut fields = vec![required("requested_at", Kind::Timestamp)];
     if let Some(row) = rows.first() {
         let names = row.inputs.keys().chain(row.candidate_inputs.keys());
@@ -30,7 +39,7 @@ pub(crate) fn write_training(warehouse: &Warehouse, rows: &[TrainingRow]) -> Res
         Value::Object(object)
     };
     let table = warehouse.table_ref(TRAINING_TABLE)?;
-    Ok(warehouse.write_rows(&table, &Schema(fields), WriteDisposition::Truncate, rows.iter().map(object))?)
+    Ok(warehouse.write_rows(&table, &Schema(fields), disposition, rows.iter().map(object))?)
 }
 
 /// Replaces the table of outcomes; gives how many there are. Columns: `prediction_id`, `candidate_id`, `observed_at`,

@@ -1,10 +1,12 @@
 //! Experiments through the hour evaluation: what is found, and what must not be.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use domain::{Hour, ModelName, OutcomeEvent, PredictionId, Randomisation, Tier};
+use domain::{Hour, ModelName, OutcomeEvent, PredictionId, RampPlan, Randomisation, Tier};
 use evaluation::{
     ExperimentRow, HourEvaluation, PredictionRow, evaluate_hour,
-    experiment::{AnalysisMethod, AnalysisOptions, Direction, ExperimentCard, ExperimentFacts, Metric, Verdict},
+    experiment::{
+        AnalysisMethod, AnalysisOptions, Direction, ExperimentCard, ExperimentFacts, Metric, RampDecision, Verdict,
+    },
 };
 use jiff::Timestamp;
 use rand::{Rng, RngCore, SeedableRng};
@@ -219,4 +221,33 @@ fn nothing_is_found_where_nothing_is() {
     assert!(sequential <= 9, "{sequential} of {RUNS} at any look");
     assert!(mismatches <= 2, "{mismatches} of {RUNS} sample ratios");
     println!("A/A: {fixed} at one look, {sequential} at any, {mismatches} sample ratios, of {RUNS}");
+}
+
+fn ramp_decision(world: &World, hours: i64, min_units: u64) -> RampDecision {
+    let facts = ExperimentFacts {
+        id: "x".to_owned(),
+        arms: vec![("control".to_owned(), 1.0 - world.share), ("treatment".to_owned(), world.share)],
+        randomise: Randomisation::Unit,
+    };
+    let card = ExperimentCard::new(&facts, &world.hours(0, hours), AnalysisOptions::default());
+    RampDecision::of(&card, &RampPlan { min_units, ..RampPlan::default() })
+}
+
+#[test]
+fn a_ramp_goes_on_with_a_better_challenger_and_back_with_a_worse_one() {
+    let tenth = World { share: 0.1, ..CALM };
+    let better = ramp_decision(&World { treatment: 0.6, ..tenth.clone() }, 24, 100);
+    assert!(matches!(better, RampDecision::Advance(_)), "{better:?}");
+    let worse = ramp_decision(&World { treatment: 1.6, ..tenth.clone() }, 24, 100);
+    assert!(matches!(worse, RampDecision::Back(_)), "{worse:?}");
+}
+
+#[test]
+fn a_ramp_holds_without_enough_units_and_without_a_proof_of_no_harm() {
+    let better = World { treatment: 0.6, share: 0.1, ..CALM };
+    let RampDecision::Hold(why) = ramp_decision(&better, 24, 10_000) else { panic!() };
+    assert!(why.contains("10000 are needed"), "{why}");
+    // The same model twice, over a few hours: the interval is wider than the margin.
+    let same = ramp_decision(&World { share: 0.1, ..CALM }, 4, 30);
+    assert!(matches!(same, RampDecision::Hold(_)), "{same:?}");
 }

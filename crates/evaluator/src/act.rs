@@ -14,7 +14,7 @@ use releases::Endpoints;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    metrics, retraining, rollback,
+    metrics, ramp, ramp::RampMove, retraining, rollback,
     skew::{AuditPlan, ServedReleases, audit_skew},
 };
 
@@ -33,6 +33,9 @@ pub struct Actions {
     /// The way back, where a guardrail was breached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolled_back: Option<RolledBack>,
+    /// What became of the ramp, where one is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ramp: Option<RampMove>,
     /// Why training was asked for, where it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training_wanted: Option<RetrainingReason>,
@@ -62,6 +65,7 @@ pub(crate) async fn act<S: GetObject + PutObject + ListObjects>(
     means: Means<'_>,
     (model, from, until): (&ModelName, Hour, Hour),
     report: &ReportData,
+    names_hours: bool,
     now: Timestamp,
 ) -> Actions {
     let mut actions = Actions::default();
@@ -77,6 +81,16 @@ pub(crate) async fn act<S: GetObject + PutObject + ListObjects>(
             error!(%model, reason = error.reason(), %error, "archived features were not audited");
             actions.failed.push(error.reason().to_owned());
         }
+    }
+    match ramp::go_on(lake, means.endpoints, model, names_hours.then_some((from, until)), now).await {
+        Ok(found) => actions.ramp = found,
+        Err(error) => {
+            error!(%model, reason = error.reason(), %error, "the ramp does not go on");
+            actions.failed.push(error.reason().to_owned());
+        }
+    }
+    if let Some(RampMove { from: judged, to, share, decision }) = &actions.ramp {
+        info!(%model, from = %judged, %to, share, ?decision, "ramp");
     }
     match rollback::roll_back(lake, means.endpoints, model, now).await {
         Ok(found) => actions.rolled_back = found,

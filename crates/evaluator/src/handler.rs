@@ -43,6 +43,9 @@ pub struct EvaluatorEvent {
     /// The last hour, UTC.
     #[serde(default)]
     pub until: Option<Hour>,
+    /// Whether what follows from the report is done although hours are named: they may be long gone.
+    #[serde(default)]
+    pub act: bool,
 }
 
 /// What a run did.
@@ -62,7 +65,7 @@ pub struct EvaluationSummary {
     pub report: String,
     /// The figures of the whole window.
     pub figures: Summary,
-    /// What followed from it. Only runs over the last hours act: hours that an event names may be long gone.
+    /// What followed from it. Runs over hours that an event names only act where it says so.
     #[serde(default)]
     pub actions: Actions,
 }
@@ -76,7 +79,7 @@ pub(crate) struct HourFiles {
 }
 
 /// Evaluates the hours of `event` that have changed, writes the report of all of them, and does what follows from it where the
-/// event names no hours.
+/// event names no hours, or says so.
 ///
 /// # Errors
 /// See [`EvaluatorError`]. What was evaluated before the error is kept.
@@ -91,8 +94,10 @@ where
     S: GetObject + PutObject + ListObjects,
 {
     let (mut summary, report) = evaluate_to_report(lake, config, event, now).await?;
-    if event.from.is_none() && event.until.is_none() {
-        summary.actions = act(lake, means, (&summary.model, summary.from, summary.until), &report, now).await;
+    let names_hours = event.from.is_some() || event.until.is_some();
+    if event.act || !names_hours {
+        let of = (&summary.model, summary.from, summary.until);
+        summary.actions = act(lake, means, of, &report, names_hours, now).await;
     }
     Ok(summary)
 }

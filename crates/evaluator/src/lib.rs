@@ -15,6 +15,7 @@ mod handler;
 mod hour_files;
 mod kept;
 mod metrics;
+mod ramp;
 mod recalibration;
 mod retraining;
 mod rollback;
@@ -34,6 +35,7 @@ pub use handler::{EvaluationSummary, EvaluatorEvent, evaluate, evaluate_and_act,
 use jiff::Timestamp;
 pub use kept::{read_evaluations, release_in_force};
 use lambda_runtime::{Error, LambdaEvent, service_fn, tracing};
+pub use ramp::RampMove;
 pub use recalibration::{RecalibrationRun, recalibrate_release};
 use releases::Endpoints;
 pub use retraining::{EVENT_SOURCE, RETRAINING_WANTED};

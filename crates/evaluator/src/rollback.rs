@@ -67,7 +67,9 @@ pub(crate) async fn roll_back<S: GetObject + PutObject + ListObjects>(
 ) -> Result<Option<RolledBack>, RollbackError> {
     let Some(CurrentPointer { pointer, .. }) = in_force(lake, model).await? else { return Ok(None) };
     let judged = read_release(lake, model, &pointer.release_id).await?;
-    let Some(facts) = ExperimentFacts::of(&judged).filter(|_| judged.auto_rollback) else { return Ok(None) };
+    // A ramp has its own way back.
+    let judged = Some(judged).filter(|release| release.auto_rollback && release.ramp.is_none());
+    let Some(facts) = judged.as_ref().and_then(ExperimentFacts::of) else { return Ok(None) };
     let since = Hour::of(pointer.moved_at);
     // What is kept tells cheaply that there is nothing to do. It may hold predictions of other releases.
     let kept = read_evaluations(lake, model, Some(since), None).await?;
@@ -112,7 +114,7 @@ async fn target<S: GetObject + ListObjects>(
 }
 
 /// The hours as if there had been no other release.
-async fn of_release_alone<S: GetObject>(
+pub(crate) async fn of_release_alone<S: GetObject>(
     lake: &S,
     model: &ModelName,
     hours: &[Hour],

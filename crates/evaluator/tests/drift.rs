@@ -141,7 +141,7 @@ async fn report(
         put(&store, &key(Table::Outcomes), write_outcomes(&outcomes).unwrap().to_vec()).await;
     }
     let config = Config { lake_bucket: "lake".to_owned(), default_model: model(), lookback_hours: 72 };
-    let event = EvaluatorEvent { model: None, from: Some(from), until: Some(until) };
+    let event = EvaluatorEvent { model: None, from: Some(from), until: Some(until), act: false };
     let summary = evaluate(&store, &config, &event, until.start()).await.unwrap();
     assert_eq!(summary.figures.counts.joined, served.len() as u64);
     let json = store.get_object(&lake::report_json(&model()), None).await.unwrap().found().unwrap();

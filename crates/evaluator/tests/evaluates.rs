@@ -86,7 +86,7 @@ async fn put_hour(store: &MemoryStore, records: &[PredictionRecord], outcomes: &
 }
 
 fn window() -> EvaluatorEvent {
-    EvaluatorEvent { model: None, from: Some(hour()), until: Some(hour()) }
+    EvaluatorEvent { model: None, from: Some(hour()), until: Some(hour()), act: false }
 }
 
 fn now() -> Timestamp {
@@ -130,7 +130,7 @@ async fn the_schedule_means_the_last_hours_and_writes_a_report() {
 
 #[tokio::test]
 async fn refuses_a_window_that_is_none() {
-    let event = EvaluatorEvent { from: Some(hour()), until: Some(hour().plus(-1)), model: None };
+    let event = EvaluatorEvent { from: Some(hour()), until: Some(hour().plus(-1)), model: None, act: false };
     let error = evaluate(&MemoryStore::new(), &config(), &event, now()).await.unwrap_err();
     assert_eq!(error.reason(), "invalid_window");
 }

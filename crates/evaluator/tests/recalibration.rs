@@ -215,7 +215,7 @@ async fn archive(store: &MemoryStore, rides: &[NaiveRide], served: f64) -> Relea
 async fn hours(store: &MemoryStore, rides: &[NaiveRide]) -> Vec<evaluation::HourEvaluation> {
     let (from, until) = (rides[0].id.hour(), rides[rides.len() - 1].id.hour());
     let config = Config { lake_bucket: "lake".to_owned(), default_model: model(), lookback_hours: 72 };
-    let event = EvaluatorEvent { model: None, from: Some(from), until: Some(until) };
+    let event = EvaluatorEvent { model: None, from: Some(from), until: Some(until), act: false };
     evaluate(store, &config, &event, until.plus(1).start()).await.unwrap();
     read_evaluations(store, &model(), None, None).await.unwrap()
 }

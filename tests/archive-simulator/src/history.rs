@@ -382,6 +382,7 @@ impl History {
                     model: Some(self.workload.model.clone()),
                     from: last.then_some(from),
                     until: last.then_some(until),
+                    act: false,
                 };
                 let config = evaluator::Config {
                     lake_bucket: BUCKET.to_owned(),

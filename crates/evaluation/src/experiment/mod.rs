@@ -9,6 +9,7 @@ mod baseline;
 mod card;
 mod effect;
 mod metric;
+mod ramp;
 mod words;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ pub use card::{
 };
 pub use effect::{Direction, Effect, MetricResult};
 pub use metric::{Metric, Role};
+pub use ramp::RampDecision;
 use serde::{Deserialize, Serialize};
 
 use crate::units::UnitTable;
