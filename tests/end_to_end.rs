@@ -71,6 +71,7 @@ fn the_demo_runs_the_whole_loop() {
     });
     let output = mannen(directory.path())
         .args(["demo", "--json", "--requests", "150", "--training-rides", "3000", "--seed", "7", "--model", &model])
+        .args(["--challenger", "none"])
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -178,7 +179,12 @@ fn what_it_left_can_be_asked_about(directory: &Path, joined: f64) {
     );
     decisions_can_be_made_again(directory);
     let shown = drift(&["baseline", "show"]);
-    assert_eq!(shown["rows"], 2850, "{shown}");
+    // The baseline is of all rows that were trained on; the latest tenth of the time is held out.
+    let view = fs::read_dir(bucket.join("training/pickup-eta/views")).unwrap().next().unwrap().unwrap().path();
+    let view: Value = serde_json::from_slice(&fs::read(view.join("view.json")).unwrap()).unwrap();
+    assert_eq!(shown["rows"], view["rows"]["train"], "{shown}");
+    assert_eq!(view["rows"]["train"].as_u64().unwrap() + view["rows"]["held_out"].as_u64().unwrap(), 3000, "{view}");
+    its_models_can_be_asked_about(directory);
     drift(&["baseline", "export", "--out", "monitor"]);
     let violations = drift(&["violations", "--constraints", "monitor/constraints.json"]);
     assert!(violations["violations"].is_array() && directory.join("constraint_violations.json").is_file());
@@ -188,6 +194,63 @@ fn what_it_left_can_be_asked_about(directory: &Path, joined: f64) {
     );
     let imported = drift(&["baseline", "show"]);
     assert_eq!((&imported["rows"], &imported["spec_hash"]), (&shown["rows"], &shown["spec_hash"]));
+}
+
+/// `mannen model` on the lake of a cloud that has ended.
+fn its_models_can_be_asked_about(directory: &Path) {
+    let ask = |arguments: &[&str]| {
+        let output = mannen(directory).arg("model").args(arguments).arg("--json").output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        (serde_json::from_slice::<Value>(&output.stdout).unwrap_or(Value::Null), output.status.code(), told)
+    };
+    let (list, _, _) = ask(&["list"]);
+    let list = list.as_array().unwrap();
+    assert_eq!(list.len(), 2);
+    for version in list {
+        assert_eq!((&version["state"], &version["verdict"]["offered"]), (&json!("in_force"), &json!(true)), "{version}");
+        let lineage = &version["registered"]["lineage"];
+        for digest in [&lineage["dataset"]["address"], &lineage["code"]["address"], &lineage["spec"]["hash"]] {
+            assert_eq!(digest.as_str().unwrap().len(), 64, "{version}");
+        }
+        assert_eq!(version["registered"]["artefact_sha256"].as_str().unwrap().len(), 64);
+    }
+    let (deep, _, _) = ask(&["show", "deep"]);
+    assert_eq!(deep["registered"]["variant"], "deep");
+    let (compared, code, _) = ask(&["compare", "deep", "shallow"]);
+    assert_eq!((code, compared["before"]["registered"]["variant"].as_str()), (Some(1), Some("deep")));
+    // What is in force cannot be retired, and without its cloud nothing can be deployed.
+    let (_, code, told) = ask(&["retire", "deep"]);
+    assert!(code == Some(1) && told.contains("in force as"), "{told}");
+    let (_, code, told) = ask(&["show", "nobody"]);
+    assert!(code == Some(1) && told.contains("mannen model list"), "{told}");
+}
+
+#[test]
+fn a_challenger_that_was_trained_on_newer_data_wins_the_traffic_by_evidence() {
+    let directory = tempfile::tempdir().unwrap();
+    let model = model_folder(&directory.path().join("models/pickup-eta"), |text| {
+        text.replace("default_deadline_ms = 500", "default_deadline_ms = 10000")
+    });
+    let output = mannen(directory.path())
+        .args(["demo", "--json", "--requests", "100", "--training-rides", "3000", "--model", &model])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    let result: Value = serde_json::from_str(&text).unwrap();
+    let challenger = &result["challenger"];
+    assert_eq!((&challenger["offered"], &challenger["ending"]), (&json!(true), &json!("promoted")), "{challenger}");
+    let seconds = |name: &str| challenger[name].as_f64().unwrap();
+    assert!(seconds("held_out_mae_s") < 0.9 * seconds("champion_mae_s"), "{challenger}");
+    let rounds = challenger["rounds"].as_array().unwrap();
+    let advanced = rounds.iter().filter(|round| round["decision"]["decision"] == "advance");
+    let shares: Vec<f64> = advanced.map(|round| round["share"].as_f64().unwrap()).collect();
+    assert_eq!(shares, [0.2, 0.5], "{challenger}");
+    // It answers alone, and the releases' history tells how it came to that.
+    let output = mannen(directory.path()).args(["release", "show", "--json"]).output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(shown.contains(challenger["version"].as_str().unwrap()) && !shown.contains("\"ramp\""), "{shown}");
+    assert_no_process_left(directory.path());
 }
 
 /// The deadline is generous here: it is the tiers and the archive that a busy machine must not change.
