@@ -210,7 +210,11 @@ fn its_models_can_be_asked_about(directory: &Path) {
     let list = list.as_array().unwrap();
     assert_eq!(list.len(), 2);
     for version in list {
-        assert_eq!((&version["state"], &version["verdict"]["offered"]), (&json!("in_force"), &json!(true)), "{version}");
+        assert_eq!(
+            (&version["state"], &version["verdict"]["offered"]),
+            (&json!("in_force"), &json!(true)),
+            "{version}"
+        );
         let lineage = &version["registered"]["lineage"];
         for digest in [&lineage["dataset"]["address"], &lineage["code"]["address"], &lineage["spec"]["hash"]] {
             assert_eq!(digest.as_str().unwrap().len(), 64, "{version}");

@@ -37,7 +37,7 @@ fn demo(template: &str) -> Option<String> {
     }
     let output = Command::new(env!("CARGO_BIN_EXE_mannen"))
         .current_dir(directory.path())
-        .args(["demo", "--json", "--requests", "20", "--training-rides", "500"])
+        .args(["demo", "--json", "--requests", "20", "--training-rides", "500", "--challenger", "none"])
         .args([Path::new("--template"), &file, Path::new("--model"), &model])
         .output()
         .unwrap();
@@ -57,6 +57,11 @@ fn without_a_trigger_what_needs_it_fails() {
             "          - Event: s3:ObjectCreated:*\n            Queue: !GetAtt LandingQueue.Arn\n",
             "one record per answer",
         ),
+        // A dataset version in use is told to nobody: nothing is trained.
+        ("          - Event: s3:ObjectCreated:*\n            Queue: !GetAtt TrainingQueue.Arn\n", "nobody trains"),
+        // What ended is told to nobody: nothing is registered; nothing is judged.
+        ("        TrainingJobEnded:\n", "nobody goes on"),
+        ("        TransformJobEnded:\n", "nobody goes on"),
         // Nobody compacts.
         ("        Compact:\n", "schedule"),
     ] {

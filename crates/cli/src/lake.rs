@@ -32,7 +32,7 @@ pub(crate) struct LakeOptions {
 pub(crate) struct Lake {
     pub(crate) store: S3Bucket,
     /// Nothing where the cloud on this machine has ended: its endpoints ended with it.
-    pub(crate) sagemaker: Option<Services>,
+    pub(crate) sagemaker: Option<Box<Services>>,
     is_local: bool,
     _stopped: Option<StoppedCloud>,
 }
@@ -61,8 +61,9 @@ impl Lake {
     /// There is none: no bucket is named, and no cloud was ever started in the folder.
     pub(crate) async fn open(options: &LakeOptions) -> Result<Self, CliError> {
         match &options.lake {
-            Some(bucket) => Ok(Self::on_aws(bucket).await),
-            None => Self::in_folder(&options.dir).await,
+            // Clients are made in there: every command would be as large else.
+            Some(bucket) => Ok(Box::pin(Self::on_aws(bucket)).await),
+            None => Box::pin(Self::in_folder(&options.dir)).await,
         }
     }
 
@@ -71,7 +72,7 @@ impl Lake {
     /// # Errors
     /// The cloud on this machine has ended.
     pub(crate) fn services(&self) -> Result<&Services, CliError> {
-        self.sagemaker.as_ref().ok_or_else(|| {
+        self.sagemaker.as_deref().ok_or_else(|| {
             CliError::Unexpected(
                 "the cloud in this folder has ended, and its endpoints and jobs with it: start one with `mannen up`, or name \
                  a bucket with --lake"
@@ -104,7 +105,7 @@ impl Lake {
             events: EventBridge::new(&aws, None),
         };
         let store = S3Bucket::new(aws_sdk_s3::Client::new(&aws), bucket);
-        Self { store, sagemaker: Some(services), is_local: false, _stopped: None }
+        Self { store, sagemaker: Some(Box::new(services)), is_local: false, _stopped: None }
     }
 
     async fn in_folder(folder: &Path) -> Result<Self, CliError> {
@@ -118,7 +119,12 @@ impl Lake {
         let environment = CloudEnvironment::read(folder)?;
         let Some(lock) = lock_folder(folder)? else {
             let services = environment.services();
-            return Ok(Self { store: environment.lake(), sagemaker: Some(services), is_local: true, _stopped: None });
+            return Ok(Self {
+                store: environment.lake(),
+                sagemaker: Some(Box::new(services)),
+                is_local: true,
+                _stopped: None,
+            });
         };
         let region = environment.variables.get("AWS_REGION").cloned().unwrap_or_default();
         let objects = StoredObjects::serve(folder, &region).await?;

@@ -66,8 +66,8 @@ fn main() -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         match arguments.command {
-            Command::Demo(options) => demo::run(&options, terminal).await,
-            Command::Doctor(options) => doctor::run(&options, terminal).await,
+            Command::Demo(options) => Box::pin(demo::run(&options, terminal)).await,
+            Command::Doctor(options) => Box::pin(doctor::run(&options, terminal)).await,
             Command::Init(options) => init::run(&options, terminal),
             Command::Status(options) => status::run(&options, terminal).await,
             Command::Up(options) => up::run(&options, terminal).await,

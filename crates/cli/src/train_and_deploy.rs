@@ -27,6 +27,9 @@ const ROLE_ARN: &str = "arn:aws:iam::000000000000:role/mannen-training";
 const POLL: Duration = Duration::from_millis(100);
 const TRAINING_TIMEOUT: Duration = Duration::from_mins(30);
 
+/// So many looks at a cloud at rest, one after the other: what is written is seen by then.
+const MOST_RESTS: u32 = 50;
+
 /// The model version behind each production variant: the training job's name.
 pub(crate) type ModelVersions = BTreeMap<String, String>;
 
@@ -94,7 +97,7 @@ pub(crate) async fn wait_until_judged(
     let address = in_use.map(|(pointer, _)| pointer.address).unwrap_or_default();
     let variants = model.training.variants();
     let step = terminal.step(format!("Training {}", variants.keys().copied().collect::<Vec<_>>().join(" and ")));
-    let began = Instant::now();
+    let (began, mut rests) = (Instant::now(), 0);
     let of_it = loop {
         let mut known = list_versions(&running.lake, &model.name).await?;
         known.retain(|known| known.order.as_ref().is_some_and(|order| order.lineage.dataset.address == address));
@@ -102,9 +105,17 @@ pub(crate) async fn wait_until_judged(
         if known.len() >= variants.len() && !known.iter().any(open) {
             break known;
         }
-        if began.elapsed() > TRAINING_TIMEOUT {
+        // Whoever is to go on is told by events: where all is at rest, nobody was.
+        let at_rest = running.cloud.wait_until_idle(POLL).await.is_ok();
+        rests = if at_rest { rests + 1 } else { 0 };
+        if rests > MOST_RESTS || began.elapsed() > TRAINING_TIMEOUT {
+            let what = if known.is_empty() {
+                "nobody trains on the dataset version in use"
+            } else {
+                "nobody goes on with its jobs"
+            };
             let what = format!(
-                "the models are not trained after {TRAINING_TIMEOUT:?}; the logs are in the folder given by --dir"
+                "{what}; see the template's events of training-launcher, and its log in the folder given by --dir"
             );
             return Err(CliError::Unexpected(what));
         }
@@ -133,7 +144,7 @@ pub(crate) fn tell_gate(versions: &[KnownVersion], terminal: Terminal) {
     }
     step.done(told.join(", "));
     for known in versions {
-        for check in known.verdict.iter().flat_map(|verdict| verdict.refusals()) {
+        for check in known.verdict.iter().flat_map(training::GateVerdict::refusals) {
             terminal.note(format_args!("{} is refused by the gate: {}: {}", known.version, check.check, check.detail));
         }
     }

@@ -1,6 +1,10 @@
 //! CloudWatch Logs, as far as the logs of training jobs: AWS JSON 1.1, `DescribeLogStreams` and `GetLogEvents`.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
@@ -38,7 +42,7 @@ fn reply(status: StatusCode, body: &Value) -> Reply {
 
 type Failure = (&'static str, String);
 
-async fn answer(folder: &PathBuf, request: Request<Incoming>) -> Result<Value, Failure> {
+async fn answer(folder: &Path, request: Request<Incoming>) -> Result<Value, Failure> {
     let target = text(request.headers(), "x-amz-target").unwrap_or_default().to_owned();
     let body = read_body(request.into_body(), LARGEST_CALL).await;
     let body = body.map_err(|_| ("InvalidParameterException", "the request is too large or broke off".to_owned()))?;
@@ -57,7 +61,7 @@ async fn answer(folder: &PathBuf, request: Request<Incoming>) -> Result<Value, F
     }
 }
 
-fn streams(folder: &PathBuf, prefix: &str) -> Value {
+fn streams(folder: &Path, prefix: &str) -> Value {
     let mut streams: Vec<Value> = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -75,7 +79,7 @@ fn streams(folder: &PathBuf, prefix: &str) -> Value {
     json!({ "logStreams": streams })
 }
 
-fn events(folder: &PathBuf, stream: &str, limit: usize, from_head: bool) -> Result<Value, Failure> {
+fn events(folder: &Path, stream: &str, limit: usize, from_head: bool) -> Result<Value, Failure> {
     let missing = || ("ResourceNotFoundException", "The specified log stream does not exist.".to_owned());
     let job = stream.strip_suffix(&format!("/{HOST}")).filter(|job| !job.contains(['/', '\\'])).ok_or_else(missing)?;
     let content = fs::read(folder.join(format!("training-{job}.log"))).map_err(|_| missing())?;

@@ -80,11 +80,11 @@ impl EventBus {
             return refused("MalformedDetail", "Detail is malformed.");
         };
         let resources = entry.get("Resources").cloned().unwrap_or_else(|| json!([]));
-        json!({ "EventId": self.publish(source, detail_type, Value::Object(detail), resources) })
+        json!({ "EventId": self.publish(source, detail_type, &Value::Object(detail), &resources) })
     }
 
     /// Hands an event to the functions whose rules fit; its id.
-    pub(crate) fn publish(&self, source: &str, detail_type: &str, detail: Value, resources: Value) -> String {
+    pub(crate) fn publish(&self, source: &str, detail_type: &str, detail: &Value, resources: &Value) -> String {
         let id = uuid::Uuid::now_v7().to_string();
         let event = json!({
             "version": "0",

@@ -98,7 +98,7 @@ struct Handler<'a, S, C: ?Sized> {
 }
 
 /// Before its end, so that what a file of a view costs still fits.
-const RESERVE: std::time::Duration = std::time::Duration::from_secs(120);
+const RESERVE: std::time::Duration = std::time::Duration::from_mins(2);
 
 impl<S: LauncherStore, C: CallSageMaker + ?Sized> Handler<'_, S, C> {
     fn go_on(&self) -> bool {

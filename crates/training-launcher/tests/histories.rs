@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
     ops::Range,
     sync::{Arc, Mutex},
 };
@@ -302,9 +303,8 @@ impl CallSageMaker for Outside {
 
 impl World {
     fn call(&mut self, operation: &'static str, input: &Value) -> Result<Value, ControlError> {
-        let refused = |kind: &str, message: String| {
-            Err(ControlError::Refused { operation, kind: kind.to_owned(), message })
-        };
+        let refused =
+            |kind: &str, message: String| Err(ControlError::Refused { operation, kind: kind.to_owned(), message });
         let text = |member: &str| input[member].as_str().unwrap_or_default().to_owned();
         match operation {
             "CreateTrainingJob" | "CreateTransformJob" => {
@@ -429,8 +429,10 @@ impl World {
                     let object = store.get_object(&file.key, None).await.unwrap().found().unwrap();
                     let lines = String::from_utf8(object.bytes.to_vec()).unwrap();
                     // twice = 2 × distance; the ride takes 3 × distance.
-                    let answers: String =
-                        lines.lines().map(|line| format!("{}\n", line.parse::<f64>().unwrap() * 1.5)).collect();
+                    let mut answers = String::new();
+                    for line in lines.lines() {
+                        writeln!(answers, "{}", line.parse::<f64>().unwrap() * 1.5).unwrap();
+                    }
                     let key = format!("{}{}.out", strip(output), file.key.rsplit('/').next().unwrap());
                     store.put_object(&key, Bytes::from(answers), PutCondition::Always).await.unwrap();
                 }
@@ -583,10 +585,10 @@ async fn history(prepared: &Prepared, seed: u64, mutant: Mutant) -> (Problems, B
             futures::future::join_all(invocations).await;
         }
     }
+    let known = list_versions(&store, &model()).await.unwrap();
     let mut problems = Problems::new();
     let world = world.lock().unwrap();
     let mut jobs_of_input: BTreeMap<(String, String), u32> = BTreeMap::new();
-    let known = list_versions(&store, &model()).await.unwrap();
     for version in &known {
         let order = version.order.as_ref().unwrap();
         let created = world.training.get(&version.version).map_or(0, |job| job.created);

@@ -56,7 +56,8 @@ impl CodeArchive {
 pub fn is_code(path: &str) -> bool {
     let made =
         |part: &str| part.starts_with('.') || part == "__pycache__" || part == "node_modules" || part == "target";
-    !path.split('/').any(made) && !path.ends_with(".pyc") && !path.ends_with('~')
+    let compiled = std::path::Path::new(path).extension().is_some_and(|extension| extension == "pyc");
+    !path.split('/').any(made) && !compiled && !path.ends_with('~')
 }
 
 #[cfg(test)]

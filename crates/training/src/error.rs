@@ -119,6 +119,8 @@ impl TrainingError {
                 Some("ThrottlingException" | "ResourceLimitExceeded" | "ServiceUnavailable" | "InternalFailure")))
     }
 
+    // A detail is a text, or an error that is told as one.
+    #[allow(clippy::needless_pass_by_value)]
     pub(crate) fn unusable(key: impl Into<String>, detail: impl ToString) -> Self {
         Self::Unusable { key: key.into(), detail: detail.to_string() }
     }

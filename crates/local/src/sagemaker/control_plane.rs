@@ -50,7 +50,7 @@ async fn answer(sagemaker: &Arc<SageMaker>, request: Request<Incoming>) -> Resul
         "StopTrainingJob" => sagemaker.stop_training_job(&input),
         "CreateTransformJob" => sagemaker.create_transform_job(input),
         "DescribeTransformJob" => sagemaker.describe_transform_job(&input),
-        "CreateModelPackageGroup" => sagemaker.create_model_package_group(input),
+        "CreateModelPackageGroup" => sagemaker.create_model_package_group(&input),
         "CreateModelPackage" => sagemaker.create_model_package(input),
         "DescribeModelPackage" => sagemaker.describe_model_package(&input),
         "UpdateModelPackage" => sagemaker.update_model_package(&input),

@@ -113,9 +113,9 @@ impl SageMaker {
     }
 
     /// Tells EventBridge, as SageMaker does: <https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html>.
-    fn tell(&self, detail_type: &str, arn: &str, detail: Value) {
+    fn tell(&self, detail_type: &str, arn: &str, detail: &Value) {
         if let Some(bus) = self.bus.get() {
-            bus.publish("aws.sagemaker", detail_type, detail, Value::from(vec![arn]));
+            bus.publish("aws.sagemaker", detail_type, detail, &Value::from(vec![arn]));
         }
     }
 

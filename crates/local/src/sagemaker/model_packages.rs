@@ -26,8 +26,8 @@ impl ModelPackages {
 }
 
 impl SageMaker {
-    pub(super) fn create_model_package_group(&self, input: Value) -> Result<Value, Failure> {
-        let name = name_in(&input, "ModelPackageGroupName")?.to_owned();
+    pub(super) fn create_model_package_group(&self, input: &Value) -> Result<Value, Failure> {
+        let name = name_in(input, "ModelPackageGroupName")?.to_owned();
         let arn = self.arn("model-package-group", &name);
         self.with(|state| {
             if state.model_packages.groups.contains_key(&name) {

@@ -141,7 +141,7 @@ impl SageMaker {
 
     fn tell_training_job(&self, name: &str) {
         if let Ok(detail) = self.describe_training_job(&json!({ "TrainingJobName": name })) {
-            self.tell("SageMaker Training Job State Change", &self.arn("training-job", name), detail);
+            self.tell("SageMaker Training Job State Change", &self.arn("training-job", name), &detail);
         }
     }
 

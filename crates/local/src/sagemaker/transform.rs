@@ -100,7 +100,7 @@ impl SageMaker {
                 }
             });
             if let Ok(detail) = sagemaker.describe_transform_job(&json!({ "TransformJobName": name })) {
-                sagemaker.tell("SageMaker Transform Job State Change", &arn, detail);
+                sagemaker.tell("SageMaker Transform Job State Change", &arn, &detail);
             }
         });
         Ok(made)
