@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     archive_command::ArchiveCommand, challenger::Challenger, dataset_command::DatasetCommand, doctor::DoctorOptions,
     drift::DriftCommand, experiment::ExperimentCommand, explain::ExplainOptions, features::FeaturesCommand,
-    init::InitOptions, model_command::ModelCommand, release::ReleaseCommand, report::ReportOptions, stats::StatsCommand,
-    status::StatusOptions, train_command::TrainOptions, warehouse_command::WarehouseCommand,
+    init::InitOptions, model_command::ModelCommand, release::ReleaseCommand, report::ReportOptions,
+    stats::StatsCommand, status::StatusOptions, train_command::TrainOptions, warehouse_command::WarehouseCommand,
 };
 
 /// Everything around a model in production: train, release, serve, archive, evaluate.

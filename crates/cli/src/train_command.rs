@@ -193,14 +193,18 @@ async fn train_locally(
         let base = options.out.join(variant);
         lay_out(lake, folder, &view, &hyperparameters, &base).await?;
         let program = std::env::current_exe().map_err(|error| CliError::io("find this program", error))?;
+        let log = base.join("output/training.log");
+        let output = std::fs::File::create(&log).and_then(|file| Ok((file.try_clone()?, file)));
+        let output = output.map_err(|error| CliError::io(format!("write `{}`", log.display()), error))?;
         let mut command = Command::new(program);
-        command.args([programs::MODEL, "train"]).env("SAGEMAKER_BASE_DIR", &base);
+        command.args([programs::MODEL, "train"]).env("SAGEMAKER_BASE_DIR", &base).stdout(output.0).stderr(output.1);
         let status = tokio::task::spawn_blocking(move || command.status()).await;
         let status = status.map_err(|error| CliError::Unexpected(error.to_string()))?;
         let status = status.map_err(|error| CliError::io("start the training", error))?;
         if !status.success() {
             let failure = std::fs::read_to_string(base.join("output/failure")).unwrap_or_default();
-            return Err(CliError::Unexpected(format!("training {variant} failed: {}", failure.trim())));
+            let failure = failure.trim();
+            return Err(CliError::Unexpected(format!("training {variant} failed: {failure}; see {}", log.display())));
         }
         let seconds = began.elapsed().as_secs_f64();
         step.done(format_args!("{seconds:.1} s, in {}", base.join("model").display()));

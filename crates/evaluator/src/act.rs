@@ -14,7 +14,9 @@ use releases::Endpoints;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    metrics, ramp, ramp::RampMove, retraining, rollback,
+    metrics, ramp,
+    ramp::RampMove,
+    retraining, rollback,
     skew::{AuditPlan, ServedReleases, audit_skew},
 };
 
