@@ -122,6 +122,14 @@ def nothing_refers_to_what_may_not_be_there(template):
             assert not missing, f"{name} is always made and refers to {missing}, which may not be"
 
 
+def every_route_wants_a_signature(template):
+    for name, resource in template["Resources"].items():
+        if resource["Type"] == "AWS::ApiGatewayV2::Api":
+            for path, methods in resource["Properties"]["Body"]["paths"].items():
+                for method, route in methods.items():
+                    assert route["security"] == [{"AWS_IAM": []}], f"{method} {path} lets everybody in"
+
+
 class Cloud:
     def __init__(self, endpoint):
         session = boto3.Session("test", "test", region_name=REGION)
@@ -295,6 +303,7 @@ def function_of(properties):
 def main():
     template = translated()
     nothing_refers_to_what_may_not_be_there(template)
+    every_route_wants_a_signature(template)
     if len(sys.argv) > 1:
         Path(sys.argv[1]).write_text(json.dumps(template, indent=1))
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)

@@ -98,3 +98,47 @@ fn has(card: &ExperimentCard, verdict: Verdict) -> bool {
 fn count(yes: bool) -> f64 {
     f64::from(u8::from(yes))
 }
+
+#[cfg(test)]
+mod tests {
+    use evaluation::{
+        IntervalFigures,
+        report::{ReleaseFacts, ReportFacts},
+    };
+    use serde_json::Value;
+
+    use super::*;
+
+    fn line(promised: Option<f64>, coverage_interval: [f64; 2]) -> Value {
+        let release = ReleaseFacts {
+            release_id: "0".repeat(64).parse().unwrap(),
+            created_at: Timestamp::UNIX_EPOCH,
+            spec_hash: String::new(),
+            promised_interval: promised,
+            experiment_id: None,
+            randomise: None,
+            arms: Vec::new(),
+        };
+        let model: ModelName = "pickup-eta".parse().unwrap();
+        let facts = ReportFacts { model: model.clone(), generated_at: Timestamp::UNIX_EPOCH, release: Some(release) };
+        let mut report = ReportData::new(facts, &[]).unwrap();
+        report.all.interval = Some(IntervalFigures {
+            n: 100,
+            coverage: 0.75,
+            coverage_interval,
+            share_below: 0.1,
+            share_above: 0.15,
+            mean_width_s: 60.0,
+            mean_outside_s: 5.0,
+        });
+        serde_json::from_str(&lines(&model, &report, &Actions::default(), Timestamp::UNIX_EPOCH)[0]).unwrap()
+    }
+
+    #[test]
+    fn coverage_falls_short_where_chance_does_not_explain_it() {
+        assert_eq!(line(Some(0.8), [0.66, 0.79])["coverage_shortfall"], 1.0);
+        assert_eq!(line(Some(0.8), [0.66, 0.82])["coverage_shortfall"], 0.0);
+        let unpromised = line(None, [0.66, 0.79]);
+        assert_eq!((&unpromised["interval_coverage"], unpromised.get("coverage_shortfall")), (&0.75.into(), None));
+    }
+}
