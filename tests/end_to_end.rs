@@ -6,6 +6,7 @@ mod kills;
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     fs,
     io::{BufRead, BufReader},
     path::Path,
@@ -275,6 +276,62 @@ fn a_challenger_that_was_trained_on_newer_data_wins_the_traffic_by_evidence() {
     let shown = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(shown.contains(challenger["version"].as_str().unwrap()) && !shown.contains("\"ramp\""), "{shown}");
     assert_no_process_left(directory.path());
+}
+
+/// A file of rides becomes a dataset version, two models, and an endpoint: command by command, as somebody would do it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_model_is_trained_approved_and_deployed_by_commands() {
+    let up = Up::start(&["--empty"]);
+    let folder = up.directory.path();
+    model_folder(&folder.join("models/pickup-eta"), |text| {
+        text.replace("default_deadline_ms = 500", "default_deadline_ms = 10000")
+    });
+    let mut csv = "requested_at,rider_lat,rider_lon,rider_zone,car_lat,car_lon,car_zone,drive_s\n".to_owned();
+    for row in 0..2_000_i64 {
+        let at = jiff::Timestamp::from_second(1_515_000_000 + row * 180).unwrap();
+        let (car_lat, car_lon) = (40.70 + (row % 61) as f64 * 0.001, -73.99 + (row % 37) as f64 * 0.001);
+        let drive_s = 100.0 + ((car_lat - 40.73_f64).abs() + (car_lon + 73.97).abs()) * 12_000.0 + (row % 7) as f64;
+        writeln!(csv, "{at},40.73,-73.97,42,{car_lat},{car_lon},43,{drive_s}").unwrap();
+    }
+    fs::write(folder.join("rides.csv"), csv).unwrap();
+    let run = |arguments: &[&str]| {
+        let output = mannen(folder).args(arguments).args(["--json", "--quiet"]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let first = text.lines().next().and_then(|line| serde_json::from_str::<Value>(line).ok()).unwrap_or_default();
+        let told = format!("{arguments:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
+        (first, output.status.success(), told)
+    };
+    let good = |arguments: &[&str]| {
+        let (answer, success, told) = run(arguments);
+        assert!(success, "{told}");
+        answer
+    };
+    good(&["dataset", "extract", "--model", "models/pickup-eta", "--file", "rides.csv"]);
+    let trained = good(&["train", "--model", "models/pickup-eta"]);
+    let again = good(&["train", "--model", "models/pickup-eta"]);
+    let names = |versions: &Value| -> Vec<String> {
+        versions.as_array().unwrap().iter().map(|version| version["version"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&trained), names(&again), "the same inputs are the same jobs");
+    assert_eq!(good(&["model", "list"]).as_array().unwrap().len(), 2);
+    let (_, success, told) = run(&["model", "deploy", "deep", "--as", "only"]);
+    assert!(!success && told.contains("only an approved version"), "{told}");
+    good(&["model", "approve", "deep", "--why", "the first"]);
+    let (_, success, told) = run(&["model", "deploy", "deep"]);
+    assert!(!success && told.contains("--as only"), "{told}");
+    good(&["model", "deploy", "deep", "--as", "only", "--folder", "models/pickup-eta"]);
+    assert_eq!(good(&["model", "show", "deep"])["state"], "in_force");
+    let request = json!({
+        "inputs": {"rider_lat": 40.73, "rider_lon": -73.97, "rider_zone": 42},
+        "candidates": [{"candidate_id": "a", "inputs": {"car_lat": 40.73, "car_lon": -73.99, "car_zone": 43}}],
+    });
+    let (status, answer) = up.post("/v1/predictions", request.to_string()).await;
+    assert_eq!((status, &answer["tier"]), (200, &json!("endpoint")), "{answer}");
+    // The other goes beside it, as a shadow, and then as a ramp.
+    good(&["model", "approve", "shallow"]);
+    good(&["model", "deploy", "shallow", "--as", "shadow"]);
+    assert_eq!(good(&["model", "show", "shallow"])["roles"].as_array().unwrap().len(), 1);
+    up.signal("-INT");
 }
 
 /// The deadline is generous here: it is the tiers and the archive that a busy machine must not change.

@@ -1,5 +1,7 @@
 //! `mannen model`: registered versions, from the gate to the release.
 
+use std::{collections::BTreeMap, path::PathBuf};
+
 use clap::{Args, Subcommand, ValueEnum};
 use domain::{Arm, ModelName, RampPlan, Release};
 use jiff::Timestamp;
@@ -13,7 +15,8 @@ use training::{
 use crate::{
     error::CliError,
     lake::{Lake, LakeOptions},
-    model_text,
+    model_folder::ModelFolder,
+    model_text, release,
     terminal::{Terminal, strong},
 };
 
@@ -30,7 +33,8 @@ pub(crate) enum ModelCommand {
     /// Put an approved version behind the endpoint, and into the next release
     ///
     /// As a ramp it gets a rising share of the traffic: the evaluator goes on to the next step, or back, by evidence. As a shadow it is
-    /// asked beside and never answers. As the only one it replaces what is in force at once.
+    /// asked beside and never answers. As the only one it replaces what is in force at once. The first version of all can only be that:
+    /// the endpoint is created, and the release is what the model's folder says.
     Deploy(DeployOptions),
     /// Take a version out of use: it is not deployed again
     Retire(RetireOptions),
@@ -103,6 +107,10 @@ pub(crate) struct DeployOptions {
     /// How it comes into the next release
     #[arg(long = "as", value_name = "HOW", default_value = "ramp")]
     how: How,
+    /// Folder of the model: limits, calling and evaluation of its first release; later ones have those of the release in force
+    /// [default: models/pickup-eta, else the copy built in]
+    #[arg(long, value_name = "DIR")]
+    folder: Option<PathBuf>,
     /// The ramp's steps: shares of the traffic, such as 0.01,0.1,0.5 [default: training.toml's, else these]
     #[arg(long, value_name = "SHARES", value_delimiter = ',')]
     steps: Vec<f64>,
@@ -210,8 +218,19 @@ async fn run_deploy(options: &DeployOptions, terminal: Terminal) -> Result<(), C
     }
     let registered = known.registered.as_ref().ok_or_else(|| refuse("is not trained"))?;
     let services = lake.services()?;
-    let Some((from, current)) = in_force(&lake.store, model).await? else {
-        return Err(releases::ReleasesError::NoRelease(model.clone()).into());
+    let (from, current) = match in_force(&lake.store, model).await? {
+        Some((from, current)) => (Some(from), current),
+        None if matches!(options.how, How::Only) => {
+            let folder = ModelFolder::read(options.folder.as_deref())?;
+            if folder.name != *model {
+                let detail =
+                    format!("is of `{model}`, but the folder is of `{}`; name its own with --folder", folder.name);
+                return Err(refuse(&detail).into());
+            }
+            releases::put_tables(&lake.store, &folder.lookups).await?;
+            (None, release::release_of(&folder, &BTreeMap::new(), Timestamp::now()))
+        }
+        None => return Err(refuse("is the first: deploy it with `--as only`").into()),
     };
     let definition = read_definition(&lake.store, model).await?;
     let plan = known.order.as_ref().map(|order| order.definition.plan.clone());
@@ -235,7 +254,8 @@ async fn run_deploy(options: &DeployOptions, terminal: Terminal) -> Result<(), C
     // Before anything is started: a version that no release can have must not cost an endpoint's update.
     let next = next_release(&current, registered, &variant, &endpoint, &how)?;
     let deployment = Deployment {
-        keep: variants_of(&current, &endpoint),
+        // Before the first release, nobody asks for what the endpoint may serve.
+        keep: if from.is_some() { variants_of(&current, &endpoint) } else { Vec::new() },
         endpoint,
         instance_type: plan.map_or_else(|| "ml.m5.large".to_owned(), |plan| plan.instance_type),
         role_arn: lake.role(options.role.as_deref())?,
@@ -253,7 +273,7 @@ async fn run_deploy(options: &DeployOptions, terminal: Terminal) -> Result<(), C
         author: options.signed.author.clone(),
         reason: options.signed.why.clone().or_else(|| Some(format!("deploy {}", known.version))),
         now,
-        expect: Some(from),
+        expect: from.clone(),
     };
     let moved = releases::publish(&lake.store, &servable, &order).await?;
     step.done(&moved.pointer.release_id.as_str()[..12]);

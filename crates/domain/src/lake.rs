@@ -35,7 +35,6 @@
 //! datasets/<name>/definition.json                                          what the extractor's schedule extracts
 //! datasets/<name>/jobs/<job>.json                                          which version an extract became
 //! datasets/<name>/staging/<job>/…                                          an extract under way
-//! training/<model>/<dataset digest>/train.csv                              training view, label first
 //! training/<model>/definition.json                                         what is trained when a dataset version is put in use
 //! training/<model>/code/<SHA-256>.tar.gz                                   training code; immutable
 //! training/<model>/views/<view>/{train,validation,held-out}/part-NNNN.…    a dataset version by one spec, split by time
@@ -497,11 +496,6 @@ pub fn view_baseline(model: &ModelName, spec_hash: &str, digest: &str) -> String
 /// Feature specs of a model that are tried out before they are released.
 pub fn trial_spec_prefix(model: &ModelName) -> String {
     format!("datasets/{model}/specs/")
-}
-
-/// The folder of one training view (the SageMaker `train` channel), by the digest of its content.
-pub fn training_view_prefix(model: &ModelName, digest: &str) -> String {
-    format!("training/{model}/{digest}/")
 }
 
 /// The distributions of the training view that a model with this feature spec was last trained on: what later hours are
