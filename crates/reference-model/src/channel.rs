@@ -8,7 +8,7 @@ use std::{
 use csv::ByteRecord;
 use flate2::bufread::MultiGzDecoder;
 
-use crate::{Hyperparameters, ModelError, cell};
+use crate::{Hyperparameters, ModelError, cell, parquet_rows};
 
 /// The rows of a channel's files, ready to train on or to measure with.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub struct Channel {
     pub columns: Vec<f64>,
     /// How many features a row has.
     pub feature_count: usize,
+    /// The features' names, where a Parquet file told them.
+    pub feature_names: Vec<String>,
     /// How many rows were left out.
     pub bad_rows: usize,
 }
@@ -28,10 +30,10 @@ pub struct Channel {
 pub struct BadRow {
     /// The file, relative to its channel's folder.
     pub file: String,
-    /// The line, from 1, blank lines counted.
+    /// The line, from 1, blank lines counted; the row of a Parquet file.
     pub line: u64,
-    /// Where the line begins, in bytes from the file's beginning (of its content, where it is gzipped).
-    pub byte_offset: u64,
+    /// Where the line begins, in bytes from the file's beginning (of its content, where it is gzipped). None in Parquet.
+    pub byte_offset: Option<u64>,
     /// A stable code: `wrong_width`, `not_a_number`, `missing_label` or `label_out_of_range`.
     pub reason: &'static str,
     /// What is wrong.
@@ -41,14 +43,17 @@ pub struct BadRow {
 impl fmt::Display for BadRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, line, byte_offset, reason, why } = self;
-        write!(f, "{file}, line {line} (byte {byte_offset}): {why} ({reason})")
+        match byte_offset {
+            Some(byte) => write!(f, "{file}, line {line} (byte {byte}): {why} ({reason})"),
+            None => write!(f, "{file}, row {line}: {why} ({reason})"),
+        }
     }
 }
 
 impl Channel {
-    /// Reads every file below `folder` in the order of their paths: headerless CSV, label first, gzipped or not. Files
-    /// and folders whose names begin with `_` or `.` are left out, as SageMaker's own algorithms do. All rows have the
-    /// width of the first good one, or `feature_count` features where that is given. Bad rows are reported and left out;
+    /// Reads every file below `folder` in the order of their paths: headerless CSV, gzipped or not, and Parquet, each label
+    /// first. Files and folders whose names begin with `_` or `.` are left out, as SageMaker's own algorithms do. All rows
+    /// have the width of the first good one, or `feature_count` features where that is given. Bad rows are reported and left out;
     /// more of them than `max_bad_rows_share` are an error.
     pub fn read(
         folder: &Path,
@@ -56,20 +61,34 @@ impl Channel {
         hyperparameters: &Hyperparameters,
         mut report: impl FnMut(&BadRow),
     ) -> Result<Self, ModelError> {
-        let mut reading = Reading { feature_count, hyperparameters, labels: Vec::new(), rows: Vec::new() };
+        let mut reading =
+            Reading { feature_count, hyperparameters, labels: Vec::new(), rows: Vec::new(), names: Vec::new() };
         let (mut bad_rows, mut first_bad) = (0, None);
+        let mut refuse = |file: &str, (line, byte_offset), (reason, why): Reason| {
+            let bad = BadRow { file: file.to_owned(), line, byte_offset, reason, why };
+            report(&bad);
+            bad_rows += 1;
+            first_bad.get_or_insert(bad);
+        };
         for path in files_below(folder)? {
             let name = path.strip_prefix(folder).unwrap_or(&path).display().to_string();
             let file_error = |source| ModelError::File { action: "read", path: path.clone(), source };
-            let mut reader = cell::rows(open(&path).map_err(file_error)?);
+            let mut file = BufReader::with_capacity(1 << 16, File::open(&path).map_err(file_error)?);
+            if file.fill_buf().map_err(file_error)?.starts_with(b"PAR1") {
+                let names = parquet_rows::read(&path, |number, row| {
+                    if let Err(reason) = reading.take_numbers(row) {
+                        refuse(&name, (number, None), reason);
+                    }
+                })?;
+                reading.take_names(names).map_err(|why| ModelError::Parquet { path: path.clone(), why })?;
+                continue;
+            }
+            let mut reader = cell::rows(decompressed(file).map_err(file_error)?);
             let mut record = ByteRecord::new();
             while reader.read_byte_record(&mut record).map_err(|error| file_error(error.into()))? {
-                let Err((reason, why)) = reading.take(&record) else { continue };
+                let Err(reason) = reading.take(&record) else { continue };
                 let (line, byte_offset) = record.position().map_or((0, 0), |at| (at.line(), at.byte()));
-                let bad = BadRow { file: name.clone(), line, byte_offset, reason, why };
-                report(&bad);
-                bad_rows += 1;
-                first_bad.get_or_insert(bad);
+                refuse(&name, (line, Some(byte_offset)), reason);
             }
         }
         let rows = reading.labels.len() + bad_rows;
@@ -91,17 +110,49 @@ impl Channel {
     }
 }
 
+/// Why a row is bad: a stable code, and words.
+type Reason = (&'static str, String);
+
 /// Rows so far, one after the other.
 struct Reading<'a> {
     feature_count: Option<usize>,
     hyperparameters: &'a Hyperparameters,
     labels: Vec<f64>,
     rows: Vec<f64>,
+    names: Vec<String>,
 }
 
 impl Reading<'_> {
-    fn take(&mut self, record: &ByteRecord) -> Result<(), (&'static str, String)> {
-        let found = record.len() - 1;
+    fn take(&mut self, record: &ByteRecord) -> Result<(), Reason> {
+        self.take_cells(record.len(), record.iter().map(cell::parse))
+    }
+
+    fn take_numbers(&mut self, row: &[f64]) -> Result<(), Reason> {
+        let finite = |number: &f64| if number.is_infinite() { Err(format!("`{number}`")) } else { Ok(*number) };
+        self.take_cells(row.len(), row.iter().map(finite))
+    }
+
+    /// A Parquet file's columns must be those of the files before it, in the same order: by place alone, two that have
+    /// changed places would be taken for each other.
+    fn take_names(&mut self, names: Vec<String>) -> Result<(), String> {
+        if self.names.is_empty() {
+            self.names = names;
+        } else if self.names != names {
+            let pairs = self.names.iter().zip(&names).enumerate();
+            let other = pairs.filter(|(_, (before, here))| before != here).map(|(index, (before, here))| {
+                format!("column {} is `{here}`, and `{before}` in the files before", index + 1)
+            });
+            let why = other.take(1).next();
+            return Err(
+                why.unwrap_or_else(|| format!("{} columns, {} in the files before", names.len(), self.names.len()))
+            );
+        }
+        Ok(())
+    }
+
+    /// `width` cells, the label first; what is not a number is quoted.
+    fn take_cells(&mut self, width: usize, cells: impl Iterator<Item = Result<f64, String>>) -> Result<(), Reason> {
+        let found = width.saturating_sub(1);
         match self.feature_count {
             None if found == 0 => return Err(("wrong_width", "it has a label and no feature".to_owned())),
             Some(expected) if found != expected => {
@@ -110,7 +161,7 @@ impl Reading<'_> {
             _ => {}
         }
         let complete = self.rows.len();
-        let taken = self.take_cells(record);
+        let taken = self.take_row(cells);
         if taken.is_err() {
             self.rows.truncate(complete);
         } else {
@@ -119,10 +170,9 @@ impl Reading<'_> {
         taken
     }
 
-    fn take_cells(&mut self, record: &ByteRecord) -> Result<(), (&'static str, String)> {
-        let mut cells = record.iter().enumerate().map(|(index, bytes)| {
-            let finite = |text| ("not_a_number", format!("column {}: {text} is not a finite number", index + 1));
-            cell::parse(bytes).map_err(finite)
+    fn take_row(&mut self, cells: impl Iterator<Item = Result<f64, String>>) -> Result<(), Reason> {
+        let mut cells = cells.enumerate().map(|(index, cell)| {
+            cell.map_err(|text| ("not_a_number", format!("column {}: {text} is not a finite number", index + 1)))
         });
         let label = cells.next().unwrap_or(Ok(f64::NAN))?;
         if label.is_nan() {
@@ -145,7 +195,9 @@ impl Reading<'_> {
         for feature in 0..feature_count {
             columns.extend(self.rows.iter().skip(feature).step_by(feature_count));
         }
-        Channel { labels: self.labels, columns, feature_count, bad_rows }
+        // Without the label's.
+        let feature_names = self.names.into_iter().skip(1).collect();
+        Channel { labels: self.labels, columns, feature_count, feature_names, bad_rows }
     }
 }
 
@@ -169,9 +221,8 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>, ModelError> {
     Ok(files)
 }
 
-/// Opens a file, decompressing it where it begins as gzip does, whatever its name.
-fn open(path: &Path) -> io::Result<Box<dyn Read>> {
-    let mut file = BufReader::with_capacity(1 << 16, File::open(path)?);
+/// A file's content, decompressed where it begins as gzip does, whatever its name.
+fn decompressed(mut file: BufReader<File>) -> io::Result<Box<dyn Read>> {
     if file.fill_buf()?.starts_with(&[0x1f, 0x8b]) {
         Ok(Box::new(MultiGzDecoder::new(file)))
     } else {
@@ -181,9 +232,11 @@ fn open(path: &Path) -> io::Result<Box<dyn Read>> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::{io::Write, sync::Arc};
 
+    use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int32Array, RecordBatch};
     use flate2::{Compression, write::GzEncoder};
+    use parquet::arrow::ArrowWriter;
 
     use super::*;
     use crate::TargetTransform;
@@ -251,7 +304,7 @@ mod tests {
         assert_eq!(found, expected);
         for row in &bad {
             let line = text.lines().nth(row.line as usize - 1).unwrap();
-            assert!(text[row.byte_offset as usize..].starts_with(line), "{row}");
+            assert!(text[row.byte_offset.unwrap() as usize..].starts_with(line), "{row}");
         }
         let (error, _) = read(folder.path(), &Hyperparameters { max_bad_rows_share: 0.7, ..hyperparameters });
         assert_eq!(
@@ -272,5 +325,45 @@ mod tests {
         fs::write(folder.path().join("a.csv.gz"), &whole[..whole.len() - 9]).unwrap();
         let (error, _) = read(folder.path(), &Hyperparameters::default());
         assert_eq!(error.unwrap_err().reason(), "file_error");
+    }
+
+    fn parquet(path: &Path, names: [&str; 3], label: &[Option<f64>]) {
+        let rows = label.len();
+        let columns: [ArrayRef; 3] = [
+            Arc::new(Float64Array::from(label.to_vec())),
+            Arc::new((0..rows).map(|row| (row != 1).then_some(row as i32 * 10)).collect::<Int32Array>()),
+            Arc::new((0..rows).map(|row| Some(row % 2 == 0)).collect::<BooleanArray>()),
+        ];
+        let batch = RecordBatch::try_from_iter_with_nullable(
+            names.into_iter().zip(columns).map(|(name, column)| (name, column, true)),
+        );
+        let batch = batch.unwrap();
+        let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+    }
+
+    #[test]
+    fn reads_parquet_beside_csv() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        parquet(&at("a.parquet"), ["label", "x", "y"], &[Some(1.0), Some(2.0), None, Some(f64::INFINITY), Some(5.0)]);
+        fs::write(at("b.csv"), "6,60,1\n").unwrap();
+        let lenient = Hyperparameters { max_bad_rows_share: 0.5, ..Hyperparameters::default() };
+        let (channel, bad) = read(folder.path(), &lenient);
+        let channel = channel.unwrap();
+        assert_eq!(channel.labels, [1.0, 2.0, 5.0, 6.0]);
+        assert_eq!(channel.columns[2..], [40.0, 60.0, 1.0, 0.0, 1.0, 1.0]);
+        assert!(channel.columns[1].is_nan());
+        assert_eq!(channel.feature_names, ["x", "y"]);
+        let told: Vec<String> = bad.iter().map(ToString::to_string).collect();
+        let infinite = "a.parquet, row 4: column 1: `inf` is not a finite number (not_a_number)";
+        assert_eq!(told, ["a.parquet, row 3: column 1, the label, is empty (missing_label)", infinite]);
+
+        // Columns that have changed places are no small matter.
+        parquet(&at("c.parquet"), ["label", "y", "x"], &[Some(1.0)]);
+        let error = read(folder.path(), &lenient).0.unwrap_err();
+        assert_eq!(error.reason(), "invalid_parquet");
+        assert!(error.to_string().ends_with("column 2 is `y`, and `x` in the files before"), "{error}");
     }
 }

@@ -18,7 +18,11 @@ use tokio::{
 use crate::{Folders, Model, ModelError, serve_on, train};
 
 #[derive(Debug, Parser)]
-#[command(name = "reference-model", version, about = "A model container for SageMaker: gradient boosting on CSV.")]
+#[command(
+    name = "reference-model",
+    version,
+    about = "A model container for SageMaker: gradient boosting on CSV and Parquet."
+)]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,
@@ -83,10 +87,6 @@ pub fn run(command: Command) -> ExitCode {
 }
 
 fn run_train(arguments: TrainArgs) -> Result<(), ModelError> {
-    // Another logger may be in place already, where this is a part of a larger program; it then gets the progress.
-    if log::set_logger(&Progress).is_ok() {
-        log::set_max_level(log::LevelFilter::Info);
-    }
     train(&Folders::new(arguments.base_dir), &mut io::stdout()).map(|_| ())
 }
 
@@ -112,21 +112,4 @@ fn run_serve(arguments: &ServeArgs) -> Result<(), ModelError> {
     // A large request that is still computing must not keep the process.
     runtime.shutdown_timeout(Duration::from_millis(50));
     served
-}
-
-/// Prints what the boosting library reports while it trains.
-struct Progress;
-
-impl log::Log for Progress {
-    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        metadata.target().starts_with("forust_ml")
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        if self.enabled(record.metadata()) {
-            let _ = writeln!(io::stdout(), "{}", record.args());
-        }
-    }
-
-    fn flush(&self) {}
 }

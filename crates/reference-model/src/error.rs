@@ -37,7 +37,7 @@ pub enum ModelError {
         why: String,
     },
     /// A channel without a single usable row.
-    #[error("there is no row to read in {}; it takes headerless CSV files, label first", .0.display())]
+    #[error("there is no row to read in {}; it takes headerless CSV or Parquet files, label first", .0.display())]
     EmptyChannel(PathBuf),
     /// More bad rows than `max_bad_rows_share` allows.
     #[error("{bad} of {rows} rows of the channel `{channel}` are bad (at most {allowed} may be); the first: {first}")]
@@ -52,6 +52,14 @@ pub enum ModelError {
         allowed: usize,
         /// The first bad row.
         first: Box<BadRow>,
+    },
+    /// A Parquet file that cannot be read as rows of numbers.
+    #[error("cannot read {} as Parquet: {why}", path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
     },
     /// The boosting library refused, or gave a model that cannot be used.
     #[error("training failed: {0}")]
@@ -83,6 +91,9 @@ pub enum ModelError {
     /// A request's body has no row.
     #[error("the body has no row")]
     NoRows,
+    /// Quantiles are asked of a model that has learnt none.
+    #[error("the model has learnt no quantiles; train it with the hyperparameter `quantiles`")]
+    NoQuantiles,
     /// A row of another width than the model's.
     #[error("row {row} has {found} features, the model takes {expected}")]
     WrongWidth {
@@ -123,6 +134,7 @@ impl ModelError {
             Self::InvalidHyperparameter { .. } => "invalid_hyperparameter",
             Self::EmptyChannel(_) => "empty_channel",
             Self::TooManyBadRows { .. } => "too_many_bad_rows",
+            Self::Parquet { .. } => "invalid_parquet",
             Self::TrainingFailed(_) => "training_failed",
             Self::DamagedModel { .. } => "damaged_model",
             Self::Server(_) => "server_error",
@@ -131,6 +143,7 @@ impl ModelError {
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::InvalidBody(_) => "invalid_body",
             Self::NoRows => "no_rows",
+            Self::NoQuantiles => "no_quantiles",
             Self::WrongWidth { .. } => "wrong_width",
             Self::NotANumber { .. } => "not_a_number",
             Self::PredictionNotFinite { .. } => "prediction_not_finite",
@@ -140,7 +153,11 @@ impl ModelError {
     /// The HTTP status that a request is answered with.
     pub fn status(&self) -> u16 {
         match self {
-            Self::InvalidBody(_) | Self::NoRows | Self::WrongWidth { .. } | Self::NotANumber { .. } => 400,
+            Self::InvalidBody(_)
+            | Self::NoRows
+            | Self::NoQuantiles
+            | Self::WrongWidth { .. }
+            | Self::NotANumber { .. } => 400,
             Self::NotAcceptable(_) => 406,
             Self::BodyTooLarge { .. } => 413,
             Self::UnsupportedMediaType(_) => 415,

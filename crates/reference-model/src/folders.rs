@@ -33,6 +33,11 @@ impl Folders {
         self.base.join("model")
     }
 
+    /// `output/data`: what SageMaker packs as `output.tar.gz` beside the model.
+    pub fn output_data(&self) -> PathBuf {
+        self.base.join("output/data")
+    }
+
     /// `output/failure`: why training failed. SageMaker shows its beginning as the job's `FailureReason`.
     pub fn failure(&self) -> PathBuf {
         self.base.join("output/failure")

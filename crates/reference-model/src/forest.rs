@@ -1,22 +1,43 @@
 //! Trees laid out for answering one row quickly.
 
-use forust_ml::{GradientBooster, objective::ObjectiveType};
+use forust_ml::{GradientBooster, objective::ObjectiveType, tree::Tree};
 
 use crate::ModelError;
 
 /// How many trees are walked side by side. Each step down a tree waits for memory and for the step before it; steps in
 /// different trees do not wait for each other.
 const LANES: usize = 8;
+/// The code of a missing value where missing values go to the second child: above every rank.
+const HIGHEST: u16 = u16::MAX - 1;
+/// The rank of a leaf: no code reaches it.
+const LEAF: u16 = u16::MAX;
+/// A feature has three codes of its value, which differ for a missing value alone.
+const CODES: usize = 3;
+/// Codes that fit without asking for memory.
+const CODES_IN_PLACE: usize = CODES * 64;
 
-/// One node, 16 bytes: four to a cache line. A leaf's children are itself, so that a walk that has arrived stays.
+/// Which code of a feature a node asks for.
+#[derive(Debug, Clone, Copy)]
+enum Missing {
+    /// A missing value goes to the first child.
+    First,
+    /// A missing value goes to the second child.
+    Second,
+    /// The node asks whether the value is missing; everything that is goes to the second child.
+    Asks,
+}
+
+/// One node, 8 bytes: eight to a cache line. A leaf's children are itself, so that a walk that has arrived stays.
+///
+/// A value is not compared with the split's number, but its *rank* with the split's: how many of the different numbers that
+/// splits of its feature have are not above it. A row's ranks are found once, by bisection, whatever the number of trees.
 #[derive(Debug, Clone, Copy)]
 struct Node {
-    /// A value below it goes to the first child. NaN in a leaf: no value reaches it.
-    threshold: f64,
     first_child: u32,
-    feature: u16,
-    /// Where a missing value goes, counted from the first child: 0 below, 1 not below, 2 a branch of its own.
-    missing_step: u8,
+    /// A code below it goes to the first child, any other to the second.
+    rank: u16,
+    /// Which code.
+    slot: u16,
 }
 
 /// Trees that are walked together.
@@ -34,6 +55,10 @@ struct Group {
 pub struct Forest {
     feature_count: usize,
     base_score: f64,
+    /// The different numbers that the splits of a feature have, ascending, one feature after the other.
+    splits: Vec<f64>,
+    /// Where a feature's begin in `splits`; one more at the end.
+    starts: Vec<usize>,
     nodes: Vec<Node>,
     /// A leaf's weight, at the leaf's index in `nodes`.
     leaf_weights: Vec<f32>,
@@ -46,8 +71,9 @@ impl Forest {
     /// its parent, features are among `feature_count`, and numbers are finite.
     pub fn new(booster: &GradientBooster, feature_count: usize) -> Result<Self, ModelError> {
         let damaged = |why: String| ModelError::DamagedModel { why };
-        if feature_count == 0 || feature_count > usize::from(u16::MAX) {
-            return Err(damaged(format!("{feature_count} features; 1 to {} are possible", u16::MAX)));
+        let most = usize::from(u16::MAX) / CODES;
+        if feature_count == 0 || feature_count > most {
+            return Err(damaged(format!("{feature_count} features; 1 to {most} are possible")));
         }
         if !matches!(booster.objective_type, ObjectiveType::SquaredLoss) || !booster.missing.is_nan() {
             return Err(damaged("only squared loss with NaN as the missing value is served".to_owned()));
@@ -64,11 +90,14 @@ impl Forest {
         let mut forest = Self {
             feature_count,
             base_score: booster.base_score,
+            splits: Vec::new(),
+            starts: Vec::with_capacity(feature_count + 1),
             nodes: Vec::new(),
             leaf_weights: Vec::new(),
             groups: Vec::with_capacity(count.div_ceil(LANES)),
             trees: count,
         };
+        forest.collect_splits(trees).map_err(damaged)?;
         for (index, group) in trees.chunks(LANES).enumerate() {
             let mut roots = [0; LANES];
             let mut depth = 0;
@@ -85,23 +114,52 @@ impl Forest {
         Ok(forest)
     }
 
+    /// The ranks of each feature. What is wrong with a node is told where it is placed.
+    fn collect_splits(&mut self, trees: &[Tree]) -> Result<(), String> {
+        let mut by_feature = vec![Vec::new(); self.feature_count];
+        for node in
+            trees.iter().flat_map(|tree| &tree.nodes).filter(|node| !node.is_leaf && node.split_value.is_finite())
+        {
+            if let Some(splits) = by_feature.get_mut(node.split_feature) {
+                splits.push(node.split_value);
+            }
+        }
+        for (feature, mut splits) in by_feature.into_iter().enumerate() {
+            splits.sort_unstable_by(f64::total_cmp);
+            // By value, not by bits: 0 and -0 split alike.
+            splits.dedup();
+            if splits.len() >= usize::from(HIGHEST) {
+                return Err(format!("feature {feature} is split at {} numbers; {HIGHEST} are too many", splits.len()));
+            }
+            self.starts.push(self.splits.len());
+            self.splits.extend(splits);
+        }
+        self.starts.push(self.splits.len());
+        Ok(())
+    }
+
+    /// The numbers that a feature is split at, ascending.
+    fn splits_of(&self, feature: usize) -> &[f64] {
+        &self.splits[self.starts[feature]..self.starts[feature + 1]]
+    }
+
     /// Appends a tree level by level, siblings next to each other. Its root's index and its depth.
-    fn place(&mut self, tree: &forust_ml::tree::Tree) -> Result<(u32, u32), String> {
+    fn place(&mut self, tree: &Tree) -> Result<(u32, u32), String> {
         let root = self.nodes.len();
-        // The tree's own node numbers, in the order they are placed here, with their depths.
-        let mut placed: Vec<(usize, u32)> = vec![(0, 0)];
-        let mut depth = 0;
-        let mut next = 0;
-        while let Some(&(number, level)) = placed.get(next) {
+        let at = |index: usize| u32::try_from(root + index).map_err(|_| "there are too many nodes".to_owned());
+        // The tree's own node numbers, in the order they are placed here, with their depths. One that has a branch of its
+        // own for missing values is placed twice: first to ask for those, then as any other.
+        let mut placed: Vec<(usize, u32, bool)> = vec![(0, 0, false)];
+        let (mut depth, mut next, mut asking) = (0, 0, 0);
+        while let Some(&(number, level, asked)) = placed.get(next) {
             let node = tree.nodes.get(number).ok_or_else(|| format!("node {number} is missing"))?;
             if !node.weight_value.is_finite() {
                 return Err(format!("the weight of node {number} is not finite"));
             }
-            let index = u32::try_from(root + next).map_err(|_| "there are too many nodes".to_owned())?;
             depth = depth.max(level);
             self.leaf_weights.push(node.weight_value);
             if node.is_leaf {
-                self.nodes.push(Node { threshold: f64::NAN, first_child: index, feature: 0, missing_step: 0 });
+                self.nodes.push(Node { first_child: at(next)?, rank: LEAF, slot: 0 });
                 next += 1;
                 continue;
             }
@@ -111,26 +169,27 @@ impl Forest {
             if !node.split_value.is_finite() {
                 return Err(format!("the split of node {number} is not finite"));
             }
-            let missing_step = match node.missing_node {
-                missing if missing == node.left_child => 0,
-                missing if missing == node.right_child => 1,
-                _ => 2,
+            let first_child = at(placed.len())?;
+            let own_branch = node.missing_node != node.left_child && node.missing_node != node.right_child;
+            let (missing, children): (_, [(usize, bool); 2]) = if own_branch && !asked {
+                asking += 1;
+                (Missing::Asks, [(number, true), (node.missing_node, false)])
+            } else if node.missing_node == node.left_child {
+                (Missing::First, [(node.left_child, false), (node.right_child, false)])
+            } else {
+                (Missing::Second, [(node.left_child, false), (node.right_child, false)])
             };
-            let first_child = u32::try_from(root + placed.len()).map_err(|_| "there are too many nodes".to_owned())?;
-            let children = [node.left_child, node.right_child, node.missing_node];
-            for child in &children[..if missing_step == 2 { 3 } else { 2 }] {
+            for (child, again) in children {
                 // Numbers that only grow make no circle. They must also be met once, or the layout would explode.
-                if *child <= number || placed.len() >= tree.nodes.len() {
+                if (child <= number && !again) || placed.len() - asking >= tree.nodes.len() {
                     return Err(format!("node {number} has the child {child}"));
                 }
-                placed.push((*child, level + 1));
+                placed.push((child, level + 1, again));
             }
-            self.nodes.push(Node {
-                threshold: node.split_value,
-                first_child,
-                feature: node.split_feature as u16,
-                missing_step,
-            });
+            let below = self.splits_of(node.split_feature).partition_point(|split| *split < node.split_value);
+            let rank = if matches!(missing, Missing::Asks) { HIGHEST } else { below as u16 + 1 };
+            let slot = (node.split_feature * CODES) as u16 + missing as u16;
+            self.nodes.push(Node { first_child, rank, slot });
             next += 1;
         }
         Ok((root as u32, depth))
@@ -152,16 +211,44 @@ impl Forest {
     /// Where the row has another width.
     pub fn predict(&self, row: &[f64]) -> f64 {
         assert_eq!(row.len(), self.feature_count, "width of the row");
+        let needed = CODES * row.len();
+        if needed <= CODES_IN_PLACE {
+            let mut codes = [0; CODES_IN_PLACE];
+            self.encode(row, &mut codes);
+            self.walk(&codes)
+        } else {
+            let mut codes = vec![0; needed];
+            self.encode(row, &mut codes);
+            self.walk(&codes)
+        }
+    }
+
+    fn encode(&self, row: &[f64], codes: &mut [u16]) {
+        for ((feature, value), codes) in row.iter().enumerate().zip(codes.chunks_exact_mut(CODES)) {
+            let splits = self.splits_of(feature);
+            if splits.is_empty() {
+                continue;
+            }
+            let rank = splits.partition_point(|split| split <= value) as u16;
+            // In the order of `Missing`. A missing value is below every split, so that its rank is 0.
+            codes.copy_from_slice(&if value.is_nan() { [0, HIGHEST, HIGHEST] } else { [rank, rank, 0] });
+        }
+    }
+
+    fn walk(&self, codes: &[u16]) -> f64 {
         let mut prediction = self.base_score;
         for group in &self.groups {
             let mut at = group.roots;
             for _ in 0..group.depth {
+                let mut moved = 0;
                 for index in &mut at {
                     let node = self.nodes[*index as usize];
-                    let value = row[usize::from(node.feature)];
-                    let step =
-                        if value.is_nan() { u32::from(node.missing_step) } else { u32::from(value >= node.threshold) };
-                    *index = node.first_child + step;
+                    let next = node.first_child + u32::from(codes[usize::from(node.slot)] >= node.rank);
+                    moved |= *index ^ next;
+                    *index = next;
+                }
+                if moved == 0 {
+                    break;
                 }
             }
             // In the order of training: floating-point sums depend on it.

@@ -3,12 +3,22 @@ use std::{collections::BTreeMap, fmt::Display, ops::RangeInclusive, str::FromStr
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{ModelError, TargetTransform, cell};
+use crate::{EvalMetric, ModelError, Objective, TargetTransform, cell};
 
 /// How to train. The names are XGBoost's, since that is what SageMaker's users write; README.md has the others they go by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Hyperparameters {
+    /// What trees are grown to lower.
+    pub objective: Objective,
+    /// The quantile that `reg:quantileerror` predicts.
+    pub quantile_alpha: f64,
+    /// What validation rows are judged by; the objective's own where absent.
+    pub eval_metric: Option<EvalMetric>,
+    /// Quantiles to learn beside the prediction, ascending.
+    pub quantiles: Vec<f64>,
+    /// By feature: 1 where the prediction must not fall as it rises, −1 where it must not rise, 0 where it is free.
+    pub monotone_constraints: Vec<i8>,
     /// The most trees.
     pub num_round: usize,
     /// The weight of each tree.
@@ -41,17 +51,18 @@ pub struct Hyperparameters {
     /// The share of a channel's rows that may be bad (and are skipped) before training fails.
     pub max_bad_rows_share: f64,
     /// Threads. Not part of the model: any number gives the same trees.
-    #[serde(skip, default = "default_nthread")]
+    #[serde(skip)]
     pub nthread: usize,
-}
-
-fn default_nthread() -> usize {
-    2
 }
 
 impl Default for Hyperparameters {
     fn default() -> Self {
         Self {
+            objective: Objective::SquaredError,
+            quantile_alpha: 0.5,
+            eval_metric: None,
+            quantiles: Vec::new(),
+            monotone_constraints: Vec::new(),
             num_round: 100,
             eta: 0.1,
             max_depth: 6,
@@ -67,13 +78,13 @@ impl Default for Hyperparameters {
             early_stopping_rounds: 0,
             target_transform: TargetTransform::None,
             max_bad_rows_share: 0.01,
-            nthread: default_nthread(),
+            nthread: 2,
         }
     }
 }
 
 /// Every hyperparameter, with the other names it goes by.
-const KNOWN: [(&str, &[&str]); 17] = [
+const KNOWN: [(&str, &[&str]); 21] = [
     ("num_round", &["num_rounds", "iterations", "n_estimators"]),
     ("eta", &["learning_rate"]),
     ("max_depth", &[]),
@@ -91,6 +102,10 @@ const KNOWN: [(&str, &[&str]); 17] = [
     ("max_bad_rows_share", &[]),
     ("nthread", &["num_threads"]),
     ("objective", &[]),
+    ("quantile_alpha", &[]),
+    ("eval_metric", &[]),
+    ("quantiles", &[]),
+    ("monotone_constraints", &[]),
 ];
 
 impl Hyperparameters {
@@ -112,6 +127,7 @@ impl Hyperparameters {
             }
             hyperparameters.set(canonical, &Given { name, text: &text(name, value)? })?;
         }
+        hyperparameters.check_together()?;
         Ok(hyperparameters)
     }
 
@@ -133,12 +149,42 @@ impl Hyperparameters {
             "target_transform" => self.target_transform = given.choice(&TargetTransform::NAMES)?,
             "max_bad_rows_share" => self.max_bad_rows_share = given.number(0.0..=1.0)?,
             "nthread" => self.nthread = given.number(1..=256)?,
-            // There is one objective; the name is taken so that a configuration made for XGBoost can say it.
-            _ => given.choice(&[("reg:squarederror", ()), ("squared_error", ())])?,
+            "objective" => self.objective = given.choice(&Objective::NAMES)?,
+            "quantile_alpha" => self.quantile_alpha = given.number(QUANTILES)?,
+            "eval_metric" => self.eval_metric = Some(given.choice(&EvalMetric::NAMES)?),
+            "quantiles" => self.quantiles = given.quantiles()?,
+            _ => self.monotone_constraints = given.constraints()?,
         }
         Ok(())
     }
+
+    /// What one alone does not tell.
+    fn check_together(&self) -> Result<(), ModelError> {
+        let constrained = self.monotone_constraints.iter().any(|constraint| *constraint != 0);
+        if constrained && self.objective != Objective::SquaredError {
+            let why =
+                "it needs the objective reg:squarederror: for the others, leaves are set anew after a tree has grown";
+            return Err(invalid("monotone_constraints", why.to_owned()));
+        }
+        if self.quantile_alpha != 0.5 && self.objective != Objective::QuantileError {
+            let why = "it needs the objective reg:quantileerror; `quantiles` learns some beside the prediction";
+            return Err(invalid("quantile_alpha", why.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// What validation rows are judged by.
+    pub fn eval_metric(&self) -> EvalMetric {
+        self.eval_metric.unwrap_or(match self.objective {
+            Objective::SquaredError => EvalMetric::Rmse,
+            Objective::AbsoluteError => EvalMetric::Mae,
+            Objective::QuantileError => EvalMetric::Quantile,
+        })
+    }
 }
+
+/// Quantiles that rows can tell.
+const QUANTILES: RangeInclusive<f64> = 0.001..=0.999;
 
 fn canonical(name: &str) -> Result<&'static str, ModelError> {
     KNOWN
@@ -184,6 +230,28 @@ impl Given<'_> {
         })
     }
 
+    /// `0.1,0.9`, in brackets or not, in any order.
+    fn quantiles(&self) -> Result<Vec<f64>, ModelError> {
+        let mut quantiles: Vec<f64> =
+            self.items().map(|text| Given { text, ..*self }.number(QUANTILES)).collect::<Result<_, _>>()?;
+        quantiles.sort_by(f64::total_cmp);
+        match quantiles.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(invalid(self.name, format!("{} is given twice", pair[0]))),
+            None => Ok(quantiles),
+        }
+    }
+
+    /// `(1,0,-1)`, as XGBoost writes it.
+    fn constraints(&self) -> Result<Vec<i8>, ModelError> {
+        self.items().map(|text| Given { text, ..*self }.number(-1..=1)).collect()
+    }
+
+    /// What stands between commas, without brackets around all.
+    fn items(&self) -> impl Iterator<Item = &str> {
+        let inner = self.text.trim_matches(|c: char| "()[] ".contains(c));
+        inner.split(',').map(str::trim).filter(|item| !item.is_empty())
+    }
+
     fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Result<T, ModelError> {
         choices.iter().find(|(name, _)| *name == self.text).map(|(_, value)| *value).ok_or_else(|| {
             let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
@@ -227,13 +295,16 @@ mod tests {
         for (canonical, aliases) in KNOWN {
             let value = match canonical {
                 "target_transform" => "sqrt",
-                "objective" => "squared_error",
-                "eta" | "subsample" | "colsample_bytree" | "max_bad_rows_share" => "0.5",
+                "objective" => "reg:absoluteerror",
+                "eval_metric" => "mae",
+                "monotone_constraints" => "(1,0)",
+                "quantiles" => "0.9, 0.1",
+                "eta" | "subsample" | "colsample_bytree" | "max_bad_rows_share" | "quantile_alpha" => "0.5",
                 _ => "3",
             };
             for name in aliases.iter().chain([&canonical]) {
                 let read = parsed(&format!(r#"{{"{name}": "{value}"}}"#));
-                assert_eq!(read != Hyperparameters::default(), canonical != "objective", "{name}");
+                assert_eq!(read != Hyperparameters::default(), canonical != "quantile_alpha", "{name}");
             }
         }
     }
@@ -254,5 +325,31 @@ mod tests {
         assert!(message(r#"{"target_transform": "log"}"#).contains("not one of none, log1p, sqrt"));
         assert!(message(r#"{"seed": null}"#).contains("neither a text nor a number"));
         assert!(message("[]").contains("not a JSON object"));
+        assert_eq!(
+            message(r#"{"quantiles": "0.1,1.5"}"#),
+            "hyperparameter `quantiles`: `1.5` is not a number between 0.001 and 0.999"
+        );
+        assert!(message(r#"{"quantiles": "0.1,0.1"}"#).contains("`quantiles`: 0.1 is given twice"));
+        assert!(
+            message(r#"{"monotone_constraints": "(1,2)"}"#)
+                .contains("`monotone_constraints`: `2` is not a whole number")
+        );
+        let renewed = message(r#"{"monotone_constraints": "(1,0)", "objective": "reg:absoluteerror"}"#);
+        assert!(renewed.contains("`monotone_constraints`: it needs the objective reg:squarederror"), "{renewed}");
+        assert!(message(r#"{"quantile_alpha": "0.9"}"#).contains("`quantile_alpha`: it needs the objective"));
+    }
+
+    #[test]
+    fn lists_are_read_in_brackets_or_without() {
+        let read = parsed(r#"{"quantiles": "[0.9, 0.1]", "monotone_constraints": "(1,0,-1)"}"#);
+        assert_eq!((read.quantiles, read.monotone_constraints), (vec![0.1, 0.9], vec![1, 0, -1]));
+        assert_eq!(parsed(r#"{"objective": "reg:quantileerror"}"#).eval_metric(), EvalMetric::Quantile);
+        assert_eq!(parsed(r#"{"eval_metric": "rmsle"}"#).eval_metric(), EvalMetric::Rmsle);
+    }
+
+    #[test]
+    fn documents_of_before_are_read() {
+        let read: Hyperparameters = serde_json::from_str(r#"{"num_round": 7, "target_transform": "sqrt"}"#).unwrap();
+        assert_eq!((read.num_round, read.objective, read.nthread), (7, Objective::SquaredError, 2));
     }
 }

@@ -7,6 +7,7 @@
 
 mod answer;
 mod artefact;
+mod boost;
 mod cell;
 mod channel;
 mod command;
@@ -14,22 +15,28 @@ mod error;
 mod folders;
 mod forest;
 mod hyperparameters;
+mod importance;
 mod media;
 mod metrics;
+mod objective;
+mod parquet_rows;
 mod rows;
 mod serve;
 mod target;
 mod train;
 
-pub use artefact::{ChannelSummary, Metadata, Model};
+pub use artefact::{ChannelSummary, Metadata, Model, QuantileModel};
+pub use boost::Round;
 pub use channel::{BadRow, Channel};
 pub use command::{Command, ServeArgs, TrainArgs, main_with, run};
 pub use error::ModelError;
 pub use folders::Folders;
 pub use forest::Forest;
 pub use hyperparameters::Hyperparameters;
+pub use importance::FeatureImportance;
 pub use media::MediaType;
-pub use metrics::Metrics;
+pub use metrics::{EvalMetric, Metrics};
+pub use objective::Objective;
 pub use rows::Rows;
 pub use serve::{MAX_REQUEST_BYTES, serve_on};
 pub use target::TargetTransform;

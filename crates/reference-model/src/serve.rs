@@ -4,7 +4,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
-    http::{HeaderName, StatusCode, header},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
     serve::ListenerExt,
@@ -13,7 +13,10 @@ use domain::Problem;
 use http_body_util::BodyExt;
 use tokio::{net::TcpListener, sync::oneshot, time};
 
-use crate::{MediaType, Model, ModelError, Rows, answer};
+use crate::{
+    MediaType, Model, ModelError, Rows,
+    answer::{self, Quantiles},
+};
 
 /// What SageMaker lets through to a container.
 pub const MAX_REQUEST_BYTES: usize = 6 * 1024 * 1024;
@@ -22,6 +25,8 @@ pub const MAX_REQUEST_BYTES: usize = 6 * 1024 * 1024;
 const MAX_DRAINED_BYTES: usize = 8 * MAX_REQUEST_BYTES;
 /// Larger bodies are worked on outside the threads that serve connections, so that a ping is not kept waiting.
 const LARGE_REQUEST_BYTES: usize = 64 * 1024;
+/// What a caller may say of the answer, and what is said of it back: SageMaker passes it on both ways.
+const CUSTOM_ATTRIBUTES: HeaderName = HeaderName::from_static("x-amzn-sagemaker-custom-attributes");
 /// How long requests in flight may take to finish once a stop is asked for.
 const SHUTDOWN_GRACE: Duration = Duration::from_millis(800);
 
@@ -56,7 +61,13 @@ pub async fn serve_on(
 
 async fn invocations(State(model): State<Arc<Model>>, request: Request) -> Response {
     match answered(model, request).await {
-        Ok((media, body)) => ([(header::CONTENT_TYPE, media.name())], body).into_response(),
+        Ok(Answered { media, body, attributes }) => {
+            let mut response = ([(header::CONTENT_TYPE, media.name())], body).into_response();
+            if let Some(attributes) = attributes.and_then(|text| HeaderValue::from_str(&text).ok()) {
+                response.headers_mut().insert(CUSTOM_ATTRIBUTES, attributes);
+            }
+            response
+        }
         Err(error) => {
             let title = StatusCode::from_u16(error.status()).ok().and_then(|status| status.canonical_reason());
             problem(&Problem::new(error.status(), error.reason(), title.unwrap_or("Error"), error.to_string()))
@@ -64,23 +75,40 @@ async fn invocations(State(model): State<Arc<Model>>, request: Request) -> Respo
     }
 }
 
-async fn answered(model: Arc<Model>, request: Request) -> Result<(MediaType, Vec<u8>), ModelError> {
+struct Answered {
+    media: MediaType,
+    body: Vec<u8>,
+    /// Where quantiles are asked for: which they are.
+    attributes: Option<String>,
+}
+
+async fn answered(model: Arc<Model>, request: Request) -> Result<Answered, ModelError> {
     let (parts, body) = request.into_parts();
     let text = |name: HeaderName| parts.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
     // The body is read first, whatever the headers say: see `MAX_DRAINED_BYTES`.
     let body = read(body).await?;
     let media = MediaType::of_content_type(&text(header::CONTENT_TYPE).unwrap_or_default())?;
     let accepted = MediaType::accepted(text(header::ACCEPT).as_deref(), media)?;
-    let predict = move || -> Result<Vec<u8>, ModelError> {
+    let attributes = text(CUSTOM_ATTRIBUTES).unwrap_or_default();
+    let with_quantiles = attributes.split([',', ';']).any(|attribute| attribute.trim() == "quantiles");
+    let predict = move || -> Result<Answered, ModelError> {
+        let of: Vec<f64> = if with_quantiles { model.quantiles().collect() } else { Vec::new() };
+        if with_quantiles && of.is_empty() {
+            return Err(ModelError::NoQuantiles);
+        }
         let rows = Rows::parse(media, &body, model.feature_count())?;
-        Ok(answer::write(accepted, &model.predict(&rows)?))
+        let predictions = model.predict(&rows)?;
+        let values = if with_quantiles { model.predict_all_quantiles(&rows)? } else { Vec::new() };
+        let quantiles = with_quantiles.then_some(Quantiles { of: &of, values: &values });
+        let names: Vec<String> = of.iter().map(ToString::to_string).collect();
+        let attributes = with_quantiles.then(|| format!("quantiles={}", names.join(",")));
+        Ok(Answered { media: accepted, body: answer::write(accepted, &predictions, quantiles.as_ref()), attributes })
     };
     let size = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     if size.is_some_and(|size: usize| size <= LARGE_REQUEST_BYTES) {
-        return Ok((accepted, predict()?));
+        return predict();
     }
-    let predicted = tokio::task::spawn_blocking(predict).await;
-    Ok((accepted, predicted.map_err(|error| ModelError::Server(error.into()))??))
+    tokio::task::spawn_blocking(predict).await.map_err(|error| ModelError::Server(error.into()))?
 }
 
 async fn read(mut body: Body) -> Result<Vec<u8>, ModelError> {

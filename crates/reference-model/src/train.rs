@@ -3,16 +3,19 @@ use std::{
     io::{ErrorKind, Write},
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
+    time::Instant,
 };
 
-use forust_ml::{
-    GradientBooster, Matrix, gradientbooster::GrowPolicy, metric::Metric, objective::ObjectiveType,
-    sampler::SampleMethod,
-};
+use serde::Serialize;
 
 use crate::{
-    BadRow, Channel, ChannelSummary, Folders, Forest, Hyperparameters, Metadata, Metrics, Model, ModelError, artefact,
+    BadRow, Channel, ChannelSummary, EvalMetric, Folders, Forest, Hyperparameters, Metadata, Metrics, Model,
+    ModelError, QuantileModel, Round,
+    artefact::{self, Trees},
+    boost::{Binned, Boosted, Order},
     folders,
+    importance::feature_importance,
+    objective::Loss,
 };
 
 /// How many bad rows of a channel are printed.
@@ -22,7 +25,7 @@ const FAILURE_BYTES: usize = 1024;
 
 /// Trains on the `train` channel and writes the model; measures on the `validation` channel where there is one. Progress
 /// and metrics go to `log`. A failure's reason is also written to `output/failure`.
-pub fn train(folders: &Folders, log: &mut dyn Write) -> Result<Metadata, ModelError> {
+pub fn train(folders: &Folders, log: &mut (dyn Write + Send)) -> Result<Metadata, ModelError> {
     let trained = clear_failure(&folders.failure()).and_then(|()| train_and_save(folders, log));
     if let Err(error) = &trained {
         let message = format!("{}: {error}", error.reason());
@@ -41,7 +44,22 @@ fn clear_failure(path: &Path) -> Result<(), ModelError> {
     }
 }
 
-fn train_and_save(folders: &Folders, log: &mut dyn Write) -> Result<Metadata, ModelError> {
+/// `output/data/metrics.json`: how training went. SageMaker packs it as `output.tar.gz`.
+#[derive(Debug, Serialize)]
+struct TrainingMetrics<'a> {
+    /// What rounds are judged by.
+    eval_metric: EvalMetric,
+    /// How many trees answer.
+    tree_count: usize,
+    /// Seconds of growing trees, without the reading of files.
+    fit_s: f64,
+    train: &'a ChannelSummary,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    validation: Option<&'a ChannelSummary>,
+    rounds: &'a [Round],
+}
+
+fn train_and_save(folders: &Folders, log: &mut (dyn Write + Send)) -> Result<Metadata, ModelError> {
     // A log that is gone is no reason to stop.
     let mut say = |line: String| _ = writeln!(log, "{line}");
     let path = folders.hyperparameters();
@@ -53,28 +71,62 @@ fn train_and_save(folders: &Folders, log: &mut dyn Write) -> Result<Metadata, Mo
     let validation = has_validation
         .then(|| read_channel(folders, "validation", Some(train.feature_count), &hyperparameters, &mut say))
         .transpose()?;
+    check(&hyperparameters, &train, validation.as_ref())?;
 
-    let booster = fit(&hyperparameters, &train, validation.as_ref())?;
-    let forest = Forest::new(&booster, train.feature_count)
-        .map_err(|error| ModelError::TrainingFailed(format!("the trees are not usable: {error}")))?;
+    let began = Instant::now();
+    let fits = caught(&hyperparameters, || fit_all(&hyperparameters, &train, validation.as_ref(), &mut say))??;
+    let fit_s = began.elapsed().as_secs_f64();
+    let Fits { prediction: Boosted { booster, rounds }, quantiles } = fits;
+
+    let forest = usable(&booster, &train)?;
     let tree_count = forest.tree_count();
-    say(format!("trained {tree_count} trees"));
-    let model = Model::new(forest, hyperparameters.target_transform);
+    say(format!("trained {tree_count} trees; fit_s={fit_s:.3};"));
+    let mut model = Model::new(forest, hyperparameters.target_transform);
+    for (quantile, boosted) in &quantiles {
+        model.push_quantile(*quantile, usable(&boosted.booster, &train)?);
+    }
+    let importance = feature_importance(&booster, train.feature_count, &train.feature_names);
     let mut metadata = Metadata {
-        algorithm: "forust-ml 0.8 gradient boosting".to_owned(),
+        algorithm: "forust-ml 0.8 trees, gradient boosting".to_owned(),
         model_sha256: String::new(),
         feature_count: train.feature_count,
         tree_count,
-        hyperparameters,
         train: summary(&model, &train),
         validation: validation.as_ref().map(|channel| summary(&model, channel)),
+        quantiles: quantile_models(&model, &quantiles, &train, validation.as_ref()),
+        feature_importance: importance,
+        hyperparameters,
     };
     let summaries = [("train", Some(metadata.train)), ("validation", metadata.validation)];
     for (name, summary) in summaries.iter().filter_map(|(name, summary)| Some((name, summary.as_ref()?))) {
-        say(format!("{name}:mae={}; {name}:rmse={};", summary.metrics.mae, summary.metrics.rmse));
+        let figures: Vec<String> =
+            summary.metrics.named().map(|(metric, value)| format!("{name}:{metric}={value};")).collect();
+        say(figures.join(" "));
     }
-    artefact::save(&folders.model(), &booster, &mut metadata)?;
+    for quantile in &metadata.quantiles {
+        let shares = [("train", Some(quantile.train_share)), ("validation", quantile.validation_share)];
+        for (name, share) in shares.iter().filter_map(|(name, share)| Some((name, (*share)?))) {
+            say(format!("{name}:share_below_q{}={share};", quantile.quantile));
+        }
+    }
+    let trees: Vec<Trees<'_>> = quantiles.iter().map(|(quantile, boosted)| (*quantile, &boosted.booster)).collect();
+    artefact::save(&folders.model(), &booster, &trees, &mut metadata)?;
+    let metrics = TrainingMetrics {
+        eval_metric: metadata.hyperparameters.eval_metric(),
+        tree_count,
+        fit_s,
+        train: &metadata.train,
+        validation: metadata.validation.as_ref(),
+        rounds: &rounds,
+    };
+    let text = serde_json::to_vec_pretty(&metrics).map_err(|error| ModelError::TrainingFailed(error.to_string()))?;
+    folders::write(&folders.output_data().join("metrics.json"), &text)?;
     Ok(metadata)
+}
+
+fn usable(booster: &forust_ml::GradientBooster, train: &Channel) -> Result<Forest, ModelError> {
+    Forest::new(booster, train.feature_count)
+        .map_err(|error| ModelError::TrainingFailed(format!("the trees are not usable: {error}")))
 }
 
 fn read_channel(
@@ -106,76 +158,104 @@ fn summary(model: &Model, channel: &Channel) -> ChannelSummary {
     ChannelSummary { rows: channel.labels.len(), bad_rows: channel.bad_rows, metrics: Metrics::of(pairs) }
 }
 
-fn fit(
+fn quantile_models(
+    model: &Model,
+    quantiles: &[(f64, Boosted)],
+    train: &Channel,
+    validation: Option<&Channel>,
+) -> Vec<QuantileModel> {
+    let train_shares = shares_below(model, train);
+    let validation_shares = validation.map(|channel| shares_below(model, channel));
+    let of = |(index, (quantile, boosted)): (usize, &(f64, Boosted))| QuantileModel {
+        quantile: *quantile,
+        sha256: String::new(),
+        tree_count: boosted.booster.trees.len(),
+        train_share: train_shares[index],
+        validation_share: validation_shares.as_ref().map(|shares| shares[index]),
+    };
+    quantiles.iter().enumerate().map(of).collect()
+}
+
+/// For each quantile, the share of labels that are not above it.
+fn shares_below(model: &Model, channel: &Channel) -> Vec<f64> {
+    let mut below = vec![0_u64; model.quantiles().count()];
+    let (mut row, mut predicted) = (Vec::with_capacity(channel.feature_count), Vec::new());
+    for (index, label) in channel.labels.iter().enumerate() {
+        channel.copy_row(index, &mut row);
+        model.predict_quantiles(&row, &mut predicted);
+        below.iter_mut().zip(&predicted).for_each(|(below, quantile)| *below += u64::from(label <= quantile));
+    }
+    below.into_iter().map(|below| below as f64 / channel.labels.len() as f64).collect()
+}
+
+/// What only the data tells of the hyperparameters.
+fn check(hyperparameters: &Hyperparameters, train: &Channel, validation: Option<&Channel>) -> Result<(), ModelError> {
+    let invalid = |name: &str, why: String| ModelError::InvalidHyperparameter { name: name.into(), why };
+    if hyperparameters.early_stopping_rounds > 0 && validation.is_none() {
+        return Err(invalid("early_stopping_rounds", "it needs a validation channel".to_owned()));
+    }
+    if (train.feature_count as f64 * hyperparameters.colsample_bytree) < 1.0 {
+        return Err(invalid("colsample_bytree", "it leaves no feature to train on".to_owned()));
+    }
+    let constraints = hyperparameters.monotone_constraints.len();
+    if constraints != 0 && constraints != train.feature_count {
+        let why = format!("{constraints} constraints for {} features; write 0 for a free one", train.feature_count);
+        return Err(invalid("monotone_constraints", why));
+    }
+    let labels = train.labels.iter().chain(validation.iter().flat_map(|channel| &channel.labels));
+    let without_logarithm = || labels.copied().find(|label| *label <= -1.0);
+    if hyperparameters.eval_metric() == EvalMetric::Rmsle
+        && let Some(label) = without_logarithm()
+    {
+        return Err(invalid("eval_metric", format!("rmsle is not defined for the label {label}")));
+    }
+    Ok(())
+}
+
+/// What training makes.
+struct Fits {
+    prediction: Boosted,
+    /// By quantile, ascending.
+    quantiles: Vec<(f64, Boosted)>,
+}
+
+fn fit_all(
     hyperparameters: &Hyperparameters,
     train: &Channel,
     validation: Option<&Channel>,
-) -> Result<GradientBooster, ModelError> {
-    let invalid = |name: &str, why: &str| ModelError::InvalidHyperparameter { name: name.into(), why: why.into() };
-    let early_stopping = (hyperparameters.early_stopping_rounds > 0).then_some(hyperparameters.early_stopping_rounds);
-    if early_stopping.is_some() && validation.is_none() {
-        return Err(invalid("early_stopping_rounds", "it needs a validation channel"));
-    }
-    if (train.feature_count as f64 * hyperparameters.colsample_bytree) < 1.0 {
-        return Err(invalid("colsample_bytree", "it leaves no feature to train on"));
-    }
-
-    let mut booster = booster(hyperparameters).set_early_stopping_rounds(early_stopping);
-    let target = |channel: &Channel| -> Vec<f64> {
-        channel.labels.iter().map(|label| hyperparameters.target_transform.apply(*label)).collect()
+    say: &mut (impl FnMut(String) + Send),
+) -> Result<Fits, ModelError> {
+    let binned = Binned::new(hyperparameters, train, validation)?;
+    let metric = hyperparameters.eval_metric();
+    let order = Order {
+        loss: hyperparameters.objective.loss(hyperparameters.quantile_alpha),
+        metric,
+        constraints: hyperparameters.monotone_constraints.clone(),
     };
-    let (train_target, train_weights) = (target(train), vec![1.0; train.labels.len()]);
-    let measured = validation.map(|channel| (channel, target(channel), vec![1.0; channel.labels.len()]));
-    let evaluation = measured
-        .as_ref()
-        .map(|(channel, target, weights)| vec![(matrix(channel), target.as_slice(), weights.as_slice())]);
-
-    // The library asserts in places; a panic must leave a failure file like any other error.
-    let fitted =
-        catch_unwind(AssertUnwindSafe(|| booster.fit(&matrix(train), &train_target, &train_weights, evaluation)));
-    match fitted {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => return Err(ModelError::TrainingFailed(error.to_string())),
-        Err(panic) => {
-            let why = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-            return Err(ModelError::TrainingFailed(why.unwrap_or("the library panicked").to_owned()));
-        }
-    }
-    // Trees beyond the best are not answered with. The number of threads is not part of the model.
-    let trees = booster.prediction_iteration.unwrap_or(booster.trees.len());
-    booster.trees.truncate(trees);
-    booster.num_threads = None;
-    Ok(booster)
+    // Lines that the expressions for the final figures find too: SageMaker draws them as curves.
+    let prediction = binned.fit(&order, &mut |round| {
+        let figures = [("train", round.train), ("validation", round.validation)];
+        let figures =
+            figures.iter().filter_map(|(name, value)| Some(format!("{name}:{}={};", metric.name(), (*value)?)));
+        say(format!("{} trees: {}", round.trees, figures.collect::<Vec<_>>().join(" ")));
+    });
+    let quantile = |quantile: &f64| {
+        let order = Order { loss: Loss::Pinball(*quantile), metric: EvalMetric::Quantile, constraints: Vec::new() };
+        let boosted = binned.fit(&order, &mut |_| {});
+        say(format!("trained {} trees of the quantile {quantile}", boosted.booster.trees.len()));
+        (*quantile, boosted)
+    };
+    let quantiles = hyperparameters.quantiles.iter().map(quantile).collect();
+    Ok(Fits { prediction, quantiles })
 }
 
-fn matrix(channel: &Channel) -> Matrix<'_, f64> {
-    Matrix::new(&channel.columns, channel.labels.len(), channel.feature_count)
-}
-
-fn booster(hyperparameters: &Hyperparameters) -> GradientBooster {
-    let mut booster = GradientBooster::default()
-        .set_objective_type(ObjectiveType::SquaredLoss)
-        .set_initialize_base_score(true)
-        .set_evaluation_metric(Some(Metric::RootMeanSquaredError))
-        .set_iterations(hyperparameters.num_round)
-        .set_learning_rate(hyperparameters.eta)
-        .set_max_depth(hyperparameters.max_depth)
-        .set_min_leaf_weight(hyperparameters.min_leaf_weight)
-        .set_l1(hyperparameters.alpha)
-        .set_l2(hyperparameters.lambda)
-        .set_gamma(hyperparameters.gamma)
-        .set_subsample(hyperparameters.subsample)
-        .set_colsample_bytree(hyperparameters.colsample_bytree)
-        .set_nbins(hyperparameters.max_bin)
-        .set_seed(hyperparameters.seed)
-        .set_num_threads(Some(hyperparameters.nthread));
-    if hyperparameters.max_leaves > 0 {
-        booster.max_leaves = hyperparameters.max_leaves;
-        booster.grow_policy = GrowPolicy::LossGuide;
-    }
-    if hyperparameters.subsample < 1.0 {
-        booster.sample_method = SampleMethod::Random;
-    }
-    booster.log_iterations = hyperparameters.num_round.div_ceil(10);
-    booster
+/// Runs `work` on as many threads as wanted. The library asserts in places: a panic becomes a failure like any other.
+fn caught<T: Send>(hyperparameters: &Hyperparameters, work: impl FnOnce() -> T + Send) -> Result<T, ModelError> {
+    let failed = |why: String| ModelError::TrainingFailed(why);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(hyperparameters.nthread).build();
+    let pool = pool.map_err(|error| failed(error.to_string()))?;
+    catch_unwind(AssertUnwindSafe(|| pool.install(work))).map_err(|panic| {
+        let why = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        failed(why.unwrap_or("the library panicked").to_owned())
+    })
 }

@@ -30,7 +30,10 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
-        let job = Job::small();
+        Self::of(Job::small())
+    }
+
+    fn of(job: Job) -> Self {
         job.train().0.unwrap();
         let model = Arc::new(Model::load(&job.folders.model()).unwrap());
         let (stop, stopped) = oneshot::channel::<()>();
@@ -219,7 +222,7 @@ fn the_program_trains_serves_and_stops() {
     let trained = program(&job, "train").output().unwrap();
     assert!(trained.status.success(), "{trained:?}");
     let log = String::from_utf8(trained.stdout).unwrap();
-    assert!(log.contains("Completed iteration 2 of 20") && log.contains("validation:mae="), "{log}");
+    assert!(log.contains("2 trees: train:rmse=") && log.contains("validation:mae="), "{log}");
 
     let (mut child, address) = serving(&job);
     let (csv, rows) = asked(3);
@@ -271,4 +274,26 @@ fn the_program_fails_with_code_1_and_says_why() {
     let message = String::from_utf8(served.stderr).unwrap();
     assert!(message.starts_with("file_error: cannot read ") && message.contains("metadata.json"), "{message}");
     assert_eq!(program(&job, "fly").output().unwrap().status.code(), Some(2));
+}
+
+#[test]
+fn quantiles_are_answered_where_they_are_asked_for() {
+    let hyperparameters = json!({"num_round": "10", "quantiles": "0.1,0.9"});
+    let server = Server::of(Job::new(&hyperparameters, &[("train", &csv(1, 400))]));
+    let row = csv(9, 1);
+    let row = row.split_once(',').unwrap().1;
+    let asked = ("X-Amzn-SageMaker-Custom-Attributes", "trace=7; quantiles");
+    let plain = server.post(&[("Content-Type", "text/csv")], row.as_bytes());
+    let answer = server.post(&[("Content-Type", "text/csv"), asked], row.as_bytes());
+    let numbers: Vec<f64> = answer.body.trim().split(',').map(|number| number.parse().unwrap()).collect();
+    assert_eq!(numbers.len(), 3);
+    assert_eq!(plain.body.trim(), answer.body.split(',').next().unwrap());
+    assert!(numbers[1] <= numbers[2], "{numbers:?}");
+    let answer =
+        server.post(&[("Content-Type", "text/csv"), ("Accept", "application/json"), asked], row.as_bytes()).json();
+    assert_eq!(answer["predictions"], json!([numbers[0]]));
+    assert_eq!(answer["quantiles"], json!({"0.1": [numbers[1]], "0.9": [numbers[2]]}));
+
+    let none = Server::start().post(&[("Content-Type", "text/csv"), asked], row.as_bytes());
+    assert_eq!((none.status, &none.json()["reason"]), (400, &json!("no_quantiles")));
 }

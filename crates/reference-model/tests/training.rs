@@ -8,7 +8,7 @@ use std::{fmt::Write, fs};
 use common::{FEATURES, Job, csv};
 use forust_ml::{GradientBooster, Matrix};
 use reference_model::{Channel, Hyperparameters, Metrics, Model, TargetTransform};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// The errors of always predicting the mean of the labels.
 fn mean_predictor(channel: &Channel) -> Metrics {
@@ -61,7 +61,7 @@ fn the_same_bytes_twice_and_with_any_number_of_threads() {
     let files = |nthread: &str, seed: &str| {
         let hyperparameters = json!({
             "num_round": "6", "max_leaves": "8", "subsample": "0.7", "colsample_bytree": "0.6", "seed": seed,
-            "nthread": nthread,
+            "nthread": nthread, "quantiles": "0.1,0.9",
         });
         let job = Job::new(&hyperparameters, &[("train", &csv(3, 400)), ("validation", &csv(4, 100))]);
         job.train().0.unwrap();
@@ -73,19 +73,20 @@ fn the_same_bytes_twice_and_with_any_number_of_threads() {
     assert!(first[0] != files("2", "8")[0], "the seed has no effect");
 }
 
+/// Log-normal durations around a median that the feature tells: the mean lies far above the median.
+fn skewed(seed: u64) -> String {
+    let mut uniform = common::Uniform(seed);
+    let mut text = String::new();
+    for _ in 0..1_500 {
+        let [x, u, v] = [(); 3].map(|()| uniform.next().unwrap());
+        let normal = (-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos();
+        writeln!(text, "{},{x}", 300.0 * (1.0 + x) * (0.9 * normal).exp()).unwrap();
+    }
+    text
+}
+
 #[test]
 fn a_compressed_target_lowers_the_absolute_error_of_a_skewed_label() {
-    // Log-normal durations around a median that the feature tells: the mean lies far above the median.
-    let skewed = |seed| {
-        let mut uniform = common::Uniform(seed);
-        let mut text = String::new();
-        for _ in 0..1_500 {
-            let [x, u, v] = [(); 3].map(|()| uniform.next().unwrap());
-            let normal = (-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos();
-            writeln!(text, "{},{x}", 300.0 * (1.0 + x) * (0.9 * normal).exp()).unwrap();
-        }
-        text
-    };
     let mae = |transform: TargetTransform| {
         let hyperparameters = json!({"num_round": "15", "eta": "0.3", "max_depth": "3", "min_leaf_weight": "50",
             "target_transform": transform});
@@ -186,4 +187,92 @@ fn a_damaged_model_is_not_served() {
     assert!(error.to_string().contains("it is not the file that metadata.json was written for"), "{error}");
     fs::remove_file(&path).unwrap();
     assert_eq!(Model::load(&job.folders.model()).unwrap_err().reason(), "file_error");
+}
+
+#[test]
+fn metrics_are_a_file_and_lines_that_sagemaker_reads() {
+    let hyperparameters = json!({"num_round": "30", "eta": "0.3", "eval_metric": "mae", "early_stopping_rounds": "5"});
+    let job = Job::new(&hyperparameters, &[("train", &csv(1, 1_000)), ("validation", &csv(2, 300))]);
+    let (trained, log) = job.train();
+    let metadata = trained.unwrap();
+    let text = fs::read_to_string(job.base.path().join("output/data/metrics.json")).unwrap();
+    let metrics: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&metrics["eval_metric"], &metrics["tree_count"]), (&json!("mae"), &json!(metadata.tree_count)));
+    assert_eq!(metrics["validation"]["mae"], json!(metadata.validation.unwrap().metrics.mae));
+    assert!(metrics["fit_s"].as_f64().unwrap() > 0.0);
+    // The best round is the one that answers, and its figure is the final one: in the label's unit.
+    let rounds = metrics["rounds"].as_array().unwrap();
+    let least =
+        rounds.iter().min_by(|a, b| a["validation"].as_f64().unwrap().total_cmp(&b["validation"].as_f64().unwrap()));
+    assert_eq!(least.unwrap()["trees"], json!(metadata.tree_count));
+    let (best, last) = (least.unwrap()["validation"].as_f64().unwrap(), metadata.validation.unwrap().metrics.mae);
+    assert!((best - last).abs() < 1e-6, "{best} and {last}");
+    // A curve, and the final figure last: what `validation:mae=([0-9.eE+-]+);` finds.
+    let curve: Vec<f64> =
+        log.split("validation:mae=").skip(1).map(|rest| rest.split(';').next().unwrap().parse().unwrap()).collect();
+    assert!(curve.len() > 5 && curve[0] > 3.0 * last, "{curve:?}");
+    assert_eq!(curve.last(), Some(&last));
+}
+
+#[test]
+fn quantiles_are_learnt_beside_the_prediction() {
+    let plain = Job::small();
+    let prediction = plain.train().0.unwrap();
+    let hyperparameters = json!({"num_round": "20", "eta": "0.3", "max_depth": "4", "quantiles": "0.1,0.9"});
+    let job = Job::new(&hyperparameters, &[("train", &csv(1, 1_000)), ("validation", &csv(2, 300))]);
+    let (trained, log) = job.train();
+    let metadata = trained.unwrap();
+    // The prediction is what it is without them.
+    assert_eq!(metadata.model_sha256, prediction.model_sha256);
+    assert_eq!(metadata.quantiles.iter().map(|model| model.quantile).collect::<Vec<_>>(), [0.1, 0.9]);
+    for model in &metadata.quantiles {
+        let share = model.validation_share.unwrap();
+        assert!((share - model.quantile).abs() < 0.12, "{share} of the labels are not above {}", model.quantile);
+        assert!(log.contains(&format!("validation:share_below_q{}={share};", model.quantile)), "{log}");
+    }
+    let loaded = Model::load(&job.folders.model()).unwrap();
+    let channel = Channel::read(&job.folders.channel("validation"), None, &Hyperparameters::default(), |_| {}).unwrap();
+    let (mut row, mut quantiles) = (Vec::new(), Vec::new());
+    for index in 0..channel.labels.len() {
+        channel.copy_row(index, &mut row);
+        loaded.predict_quantiles(&row, &mut quantiles);
+        assert!(quantiles.len() == 2 && quantiles[0] <= quantiles[1], "{quantiles:?}");
+    }
+    let damaged = job.folders.model().join("quantile-0.9.json");
+    fs::copy(job.folders.model().join("quantile-0.1.json"), damaged).unwrap();
+    assert_eq!(Model::load(&job.folders.model()).unwrap_err().reason(), "damaged_model");
+}
+
+#[test]
+fn the_artefact_says_what_the_features_do() {
+    let metadata = Job::small().train().0.unwrap();
+    let importance = &metadata.feature_importance;
+    assert_eq!((importance.len(), importance[0].feature), (FEATURES, 0), "the label is mostly the first feature");
+    assert!((importance.iter().map(|feature| feature.gain).sum::<f64>() - 1.0).abs() < 1e-9);
+    assert!(importance.windows(2).all(|pair| pair[0].gain >= pair[1].gain));
+    // One is constant, one missing throughout: nothing can be split by them.
+    for useless in [5, 6] {
+        assert_eq!(importance.iter().find(|feature| feature.feature == useless).unwrap().splits, 0);
+    }
+}
+
+#[test]
+fn refusals_that_need_the_data_name_the_hyperparameter() {
+    let rows = csv(1, 50);
+    let constraints = failure(&json!({"monotone_constraints": "(1,0)"}), &[("train", &rows)]);
+    assert!(constraints.contains("`monotone_constraints`: 2 constraints for 8 features"), "{constraints}");
+    let rmsle = failure(&json!({"eval_metric": "rmsle"}), &[("train", "-3,1\n2,2\n")]);
+    assert!(rmsle.contains("`eval_metric`: rmsle is not defined for the label -3"), "{rmsle}");
+}
+
+#[test]
+fn the_absolute_error_is_lowered_by_its_own_objective() {
+    let mae = |objective: &str| {
+        let hyperparameters =
+            json!({"num_round": "40", "objective": objective, "min_leaf_weight": "20", "max_depth": "3"});
+        let job = Job::new(&hyperparameters, &[("train", &skewed(1)), ("validation", &skewed(2))]);
+        job.train().0.unwrap().validation.unwrap().metrics
+    };
+    let (squared, absolute) = (mae("reg:squarederror"), mae("reg:absoluteerror"));
+    assert!(absolute.mae < 0.95 * squared.mae && absolute.rmse > squared.rmse, "{absolute:?} against {squared:?}");
 }
