@@ -203,6 +203,7 @@ impl LocalCloud {
             processes: processes.clone(),
             store: store.clone(),
             images: options.images.clone(),
+            python: options.python.clone(),
             environment: environment.clone(),
             root: sagemaker_root,
             logs: logs.clone(),

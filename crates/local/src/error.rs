@@ -96,6 +96,20 @@ pub enum LocalError {
         /// What is wrong.
         source: local_warehouse::WarehouseError,
     },
+    /// A model's container could not be started.
+    #[error("the container of the image {image} cannot be started: {why}")]
+    Container {
+        /// The image.
+        image: String,
+        /// Why not.
+        why: String,
+    },
+    /// A model's container gave no predictions.
+    #[error("the model's container does not answer: {why}")]
+    Invocation {
+        /// What happened.
+        why: String,
+    },
     /// The HTTP client could not be built.
     #[error("cannot build the HTTP client: {0}")]
     HttpClient(#[from] reqwest::Error),
@@ -116,6 +130,8 @@ impl LocalError {
             Self::Answer { .. } => "function_answer",
             Self::StillBusy { .. } => "still_busy",
             Self::Warehouse { .. } => "warehouse",
+            Self::Container { .. } => "container",
+            Self::Invocation { .. } => "invocation",
             Self::HttpClient(_) => "http_client",
         }
     }

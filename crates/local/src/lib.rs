@@ -36,6 +36,6 @@ pub use cloud::{FunctionStatistics, LocalCloud, QueueStatistics, Statistics};
 pub use error::LocalError;
 pub use options::{FunctionLauncher, Options, Ports, StaticRoute};
 pub use processes::run_child;
-pub use sagemaker::EndpointFault;
+pub use sagemaker::{EndpointFault, ModelContainer, ModelContainerOptions};
 pub use stored_objects::StoredObjects;
 pub use warehouse::{WAREHOUSE_FOLDER, WAREHOUSE_PROJECT, warehouse_options};

@@ -72,6 +72,8 @@ pub struct Options {
     pub ports: Ports,
     /// Model and training images: image URI to program and arguments; `serve` or `train` is appended.
     pub images: BTreeMap<String, Vec<String>>,
+    /// Python of containers in script mode, which need no image here: a path, or a name to look for in `PATH`.
+    pub python: PathBuf,
     /// More environment variables for all functions and containers, such as `RUST_LOG`.
     pub environment: BTreeMap<String, String>,
     /// Most instances of one function, where the template reserves no concurrency.
@@ -111,6 +113,7 @@ impl Options {
             child_wrapper: None,
             ports: Ports::default(),
             images: BTreeMap::new(),
+            python: "python3".into(),
             environment: BTreeMap::new(),
             max_instances: 4,
             init_timeout: Duration::from_secs(10),

@@ -1,22 +1,49 @@
-//! Model and training containers: folders, programs, archives.
+//! Model and training containers: programs, folders, archives.
 
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io,
+    io::{self, Read},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
-use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use flate2::{Compression, GzBuilder, read::GzDecoder};
 use serde_json::Value;
 
-use super::SageMaker;
+use super::{SageMaker, script_mode};
 use crate::{
     http_server,
-    processes::{Process, Program, describe},
+    processes::{Process, Processes, Program, describe},
     s3::Store,
 };
+
+/// What starts containers.
+#[derive(Debug)]
+pub(crate) struct Containers {
+    pub(crate) processes: Arc<Processes>,
+    pub(crate) images: BTreeMap<String, Vec<String>>,
+    /// Python of containers in script mode.
+    pub(crate) python: PathBuf,
+    /// Region, credentials and endpoints.
+    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) logs: PathBuf,
+    pub(crate) start_timeout: Duration,
+    pub(crate) client: reqwest::Client,
+}
+
+/// A container that is to serve.
+pub(crate) struct ServeOrder {
+    pub(crate) image: String,
+    /// In place of `/opt/ml`; `model/` has the artefact, `code/` the script's folder where it is in script mode.
+    pub(crate) base: PathBuf,
+    pub(crate) environment: BTreeMap<String, String>,
+    /// The name of its log.
+    pub(crate) log: String,
+    /// What it is, in a failure's reason.
+    pub(crate) shown: String,
+}
 
 /// A container that serves.
 #[derive(Debug, Clone)]
@@ -55,26 +82,63 @@ pub(crate) fn download(store: &Store, bucket: &str, key: &str, to: &Path) -> Res
     Ok(())
 }
 
-/// Packs a folder's content as `tar.gz`.
+/// Packs a folder's content as `tar.gz`. The same content is the same bytes: members are in the order of their names and
+/// have neither times nor owners, the archive has no time.
 pub(crate) fn pack(folder: &Path, to: &Path) -> io::Result<()> {
-    let mut archive = tar::Builder::new(GzEncoder::new(File::create(to)?, Compression::fast()));
-    archive.append_dir_all(".", folder)?;
+    let mut archive = tar::Builder::new(GzBuilder::new().write(File::create(to)?, Compression::fast()));
+    archive.mode(tar::HeaderMode::Deterministic);
+    let mut pending = vec![PathBuf::new()];
+    while let Some(below) = pending.pop() {
+        let path = folder.join(&below);
+        // Symbolic links are followed: what they lead to is not in the archive.
+        if path.is_dir() {
+            let entries = fs::read_dir(&path)?.map(|entry| Ok(below.join(entry?.file_name())));
+            let mut entries: Vec<PathBuf> = entries.collect::<io::Result<_>>()?;
+            entries.sort_unstable_by(|a, b| b.cmp(a));
+            pending.extend(entries);
+        }
+        if !below.as_os_str().is_empty() {
+            archive.append_path_with_name(&path, &below)?;
+        }
+    }
     archive.into_inner()?.finish()?;
     Ok(())
 }
 
-impl SageMaker {
+/// Unpacks a `tar.gz` into a folder, which is made. Members that lead out of it are refused.
+pub(crate) fn unpack(archive: impl Read, folder: &Path, shown: &str) -> Result<(), String> {
+    fs::create_dir_all(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+    let unpacked = tar::Archive::new(GzDecoder::new(archive)).unpack(folder);
+    unpacked.map_err(|error| format!("{shown} is no tar.gz that can be unpacked: {error}"))
+}
+
+/// Unpacks an object that is a `tar.gz`.
+pub(crate) fn unpack_object(store: &Store, uri: &str, folder: &Path, what: &str) -> Result<(), String> {
+    let (bucket, key) = s3_parts(uri)?;
+    let (_, file) = store.read(bucket, key).map_err(|error| {
+        format!("Could not find {what} at {uri}: {}", error.message().unwrap_or(error.code().as_str()))
+    })?;
+    unpack(file, folder, uri)
+}
+
+impl Containers {
     /// Program and arguments of an image.
     pub(crate) fn image(&self, image: &str) -> Result<(PathBuf, Vec<String>), String> {
         match self.images.get(image).map(Vec::as_slice) {
             Some([program, args @ ..]) => Ok((program.into(), args.to_vec())),
             _ => {
                 let known: Vec<_> = self.images.keys().map(String::as_str).collect();
-                Err(format!("no program is known for the image {image}; known are: {}", known.join(", ")))
+                Err(format!(
+                    "no program is known for the image {image}; known are: {}. Another image is run in script mode: with \
+                     sagemaker_program and sagemaker_submit_directory among the hyperparameters, or SAGEMAKER_PROGRAM in \
+                     the environment of a model",
+                    known.join(", ")
+                ))
             }
         }
     }
 
+    /// The program of an image, with `command` (`train`, `serve`) as its last argument.
     pub(crate) fn program(
         &self,
         image: &str,
@@ -83,54 +147,52 @@ impl SageMaker {
         environment: BTreeMap<String, String>,
         log: &str,
     ) -> Result<Program, String> {
-        let (program, mut args) = self.image(image)?;
+        let (path, mut args) = self.image(image)?;
         args.push(command.to_owned());
+        Ok(self.program_of(path, args, base, environment, log))
+    }
+
+    pub(crate) fn program_of(
+        &self,
+        path: PathBuf,
+        args: Vec<String>,
+        base: &Path,
+        environment: BTreeMap<String, String>,
+        log: &str,
+    ) -> Program {
         let mut all = self.environment.clone();
         all.extend(environment);
         all.insert("SAGEMAKER_BASE_DIR".to_owned(), base.display().to_string());
-        Ok(Program {
-            path: program,
-            args,
-            environment: all,
-            directory: Some(base.to_owned()),
-            log: Some(self.logs.join(format!("{log}.log"))),
-            leaves_by_itself: false,
-        })
+        let log = Some(self.logs.join(format!("{log}.log")));
+        Program { path, args, environment: all, directory: Some(base.to_owned()), log, leaves_by_itself: false }
     }
 
-    /// Starts a model's container and waits for its first good `/ping`.
-    pub(crate) async fn serve_model(&self, model: &Value, endpoint: &str, variant: &str) -> Result<Serving, String> {
-        let container = model.get("PrimaryContainer").filter(|container| !container.is_null());
-        let container = container.or_else(|| model["Containers"].get(0)).ok_or("the model has no container")?;
-        let image = container["Image"].as_str().ok_or("the model's container has no Image")?.to_owned();
-        self.image(&image)?;
-        let unique = uuid::Uuid::now_v7().simple().to_string();
-        let base = self.root.join("endpoints").join(format!("{endpoint}-{variant}-{unique}"));
-        let data = container["ModelDataUrl"].as_str().map(str::to_owned);
-        let (store, folder) = (self.store.clone(), base.clone());
-        let unpacked = tokio::task::spawn_blocking(move || unpack_model(&store, data.as_deref(), &folder));
-        unpacked.await.map_err(|error| error.to_string())??;
+    /// Starts a container and waits for its first good `/ping`.
+    pub(crate) async fn serve(&self, order: ServeOrder) -> Result<Serving, String> {
+        let ServeOrder { image, base, mut environment, log, shown } = order;
         // The port is free when it is chosen; nobody else is likely to take it before the container does.
         let listener = http_server::listen("a model container", 0).await.map_err(|error| error.to_string())?;
         let port = listener.local_addr().map_err(|error| error.to_string())?.port();
         drop(listener);
-        let mut environment = text_map(&container["Environment"]);
         environment.insert("SAGEMAKER_BIND_TO_PORT".to_owned(), port.to_string());
-        let log = format!("endpoint-{endpoint}-{variant}");
-        let program = self.program(&image, "serve", &base, environment, &log)?;
+        let script = environment.get(script_mode::PROGRAM).cloned().filter(|_| !self.images.contains_key(&image));
+        let program = match script {
+            Some(script) => script_mode::serving_program(self, &script, &base, environment, &log)?,
+            None => self.program(&image, "serve", &base, environment, &log)?,
+        };
         let process = self.processes.start(&program).await.map_err(|error| error.to_string())?;
         let url = format!("http://127.0.0.1:{port}");
+        let log = self.logs.join(format!("{log}.log"));
         tokio::select! {
             () = self.wait_for_ping(&url) => Ok(Serving { process: process.clone(), url: url.clone(), folder: base }),
             status = process.wait() => Err(format!(
-                "The primary container for production variant {variant} did not pass the ping health check: {}; its \
-                 output is in logs/{log}.log", describe(status)
+                "{shown} did not pass the ping health check: {}; {}", describe(status), script_mode::last_words(&log)
             )),
             () = tokio::time::sleep(self.start_timeout) => {
                 process.kill().await;
                 Err(format!(
-                    "The primary container for production variant {variant} did not pass the ping health check within \
-                     {} s; its output is in logs/{log}.log", self.start_timeout.as_secs()
+                    "{shown} did not pass the ping health check within {} s; {}",
+                    self.start_timeout.as_secs(), script_mode::last_words(&log)
                 ))
             }
         }
@@ -147,21 +209,65 @@ impl SageMaker {
     }
 }
 
-fn unpack_model(store: &Store, data: Option<&str>, base: &Path) -> Result<(), String> {
-    let folder = base.join("model");
-    fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
-    let Some(uri) = data else { return Ok(()) };
-    let (bucket, key) = s3_parts(uri)?;
-    let (_, file) = store.read(bucket, key).map_err(|error| {
-        format!("Could not find model data at {uri}: {}", error.message().unwrap_or(error.code().as_str()))
-    })?;
-    let mut archive = tar::Archive::new(GzDecoder::new(file));
-    // `unpack` refuses members that lead out of the folder.
-    archive.unpack(&folder).map_err(|error| format!("{uri} is no tar.gz that can be unpacked: {error}"))
+impl SageMaker {
+    /// Starts a model's container from its artefact.
+    pub(crate) async fn serve_model(&self, model: &Value, endpoint: &str, variant: &str) -> Result<Serving, String> {
+        let container = model.get("PrimaryContainer").filter(|container| !container.is_null());
+        let container = container.or_else(|| model["Containers"].get(0)).ok_or("the model has no container")?;
+        let image = container["Image"].as_str().ok_or("the model's container has no Image")?.to_owned();
+        let environment = text_map(&container["Environment"]);
+        let unique = uuid::Uuid::now_v7().simple().to_string();
+        let base = self.root.join("endpoints").join(format!("{endpoint}-{variant}-{unique}"));
+        let data = container["ModelDataUrl"].as_str().map(str::to_owned);
+        let code = script_mode::submitted(&environment).filter(|_| !self.containers.images.contains_key(&image));
+        let (store, folder) = (self.store.clone(), base.clone());
+        let unpacked = tokio::task::spawn_blocking(move || {
+            let model = folder.join("model");
+            fs::create_dir_all(&model).map_err(|error| error.to_string())?;
+            if let Some(uri) = &data {
+                unpack_object(&store, uri, &model, "model data")?;
+            }
+            if let Some(uri) = &code {
+                unpack_object(&store, uri, &folder.join("code"), "the script's folder")?;
+            }
+            Ok::<_, String>(())
+        });
+        unpacked.await.map_err(|error| error.to_string())??;
+        let shown = format!("The primary container for production variant {variant}");
+        let log = format!("endpoint-{endpoint}-{variant}");
+        self.containers.serve(ServeOrder { image, base, environment, log, shown }).await
+    }
 }
 
 /// An object's text values.
 pub(crate) fn text_map(value: &Value) -> BTreeMap<String, String> {
     let entries = value.as_object().into_iter().flatten();
     entries.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_folder_is_the_same_archive() {
+        let root = tempfile::tempdir().unwrap();
+        let packed = |name: &str, order: [&str; 3]| {
+            let folder = root.path().join(name);
+            fs::create_dir_all(folder.join("nested")).unwrap();
+            for file in order {
+                fs::write(folder.join(file), file.repeat(1_000)).unwrap();
+            }
+            let archive = root.path().join(format!("{name}.tar.gz"));
+            pack(&folder, &archive).unwrap();
+            fs::read(archive).unwrap()
+        };
+        let first = packed("a", ["model.json", "nested/x", "metadata.json"]);
+        // Later, by another user's clock, in another order.
+        std::thread::sleep(Duration::from_millis(1_100));
+        assert!(first == packed("b", ["nested/x", "metadata.json", "model.json"]), "the bytes differ");
+        unpack(first.as_slice(), &root.path().join("c"), "it").unwrap();
+        assert_eq!(fs::read_to_string(root.path().join("c/nested/x")).unwrap(), "nested/x".repeat(1_000));
+        assert!(unpack(&b"no archive"[..], &root.path().join("d"), "it").unwrap_err().starts_with("it is no tar.gz"));
+    }
 }

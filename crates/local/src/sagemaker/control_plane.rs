@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::{SageMaker, container::s3_parts, errors::Failure, now_s};
+use super::{SageMaker, container::s3_parts, errors::Failure, now_s, script_mode::PROGRAM};
 use crate::http_server::{self, Reply, Server, read_body, set, text};
 
 pub(crate) fn serve(listener: TcpListener, sagemaker: Arc<SageMaker>) -> Server {
@@ -96,7 +96,9 @@ impl SageMaker {
             container => container,
         };
         let image = required(container, "Image")?;
-        self.image(image).map_err(Failure::validation)?;
+        if container["Environment"][PROGRAM].as_str().is_none() {
+            self.containers.image(image).map_err(Failure::validation)?;
+        }
         if let Some(uri) = container["ModelDataUrl"].as_str() {
             let (bucket, key) = s3_parts(uri).map_err(Failure::validation)?;
             if self.store.info(bucket, key).is_err() {

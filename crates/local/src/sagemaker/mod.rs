@@ -8,8 +8,10 @@ mod control_plane;
 mod endpoints;
 mod errors;
 mod faults;
+mod model_container;
 mod model_packages;
 mod runtime;
+mod script_mode;
 mod training;
 mod transform;
 
@@ -22,26 +24,24 @@ use std::{
 
 use serde_json::Value;
 
-pub use self::faults::EndpointFault;
-pub(crate) use self::{control_plane::serve as serve_control_plane, runtime::serve as serve_runtime};
 use self::{
-    endpoints::Endpoint, faults::Faults, model_packages::ModelPackages, training::TrainingJob, transform::TransformJob,
+    container::Containers, endpoints::Endpoint, faults::Faults, model_packages::ModelPackages, training::TrainingJob,
+    transform::TransformJob,
+};
+pub(crate) use self::{control_plane::serve as serve_control_plane, runtime::serve as serve_runtime};
+pub use self::{
+    faults::EndpointFault,
+    model_container::{ModelContainer, ModelContainerOptions},
 };
 use crate::{event_bridge::EventBus, processes::Processes, s3::Store};
 
 /// All of SageMaker's state.
 pub(crate) struct SageMaker {
-    pub(crate) processes: Arc<Processes>,
+    pub(crate) containers: Containers,
     pub(crate) store: Arc<Store>,
-    pub(crate) images: BTreeMap<String, Vec<String>>,
-    /// Region, credentials and endpoints.
-    pub(crate) environment: BTreeMap<String, String>,
     pub(crate) root: PathBuf,
-    pub(crate) logs: PathBuf,
     pub(crate) region: String,
     pub(crate) account_id: String,
-    pub(crate) start_timeout: Duration,
-    pub(crate) client: reqwest::Client,
     faults: Faults,
     /// Where changes of state are told.
     bus: OnceLock<Arc<EventBus>>,
@@ -64,6 +64,7 @@ pub(crate) struct Parts {
     pub(crate) processes: Arc<Processes>,
     pub(crate) store: Arc<Store>,
     pub(crate) images: BTreeMap<String, Vec<String>>,
+    pub(crate) python: PathBuf,
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) root: PathBuf,
     pub(crate) logs: PathBuf,
@@ -74,20 +75,15 @@ pub(crate) struct Parts {
 
 impl SageMaker {
     pub(crate) fn new(parts: Parts) -> Result<Arc<Self>, crate::LocalError> {
-        // A proxy of the host's has no business between here and a container.
-        let client = reqwest::Client::builder().no_proxy().tcp_nodelay(true).build()?;
-        let Parts { processes, store, images, environment, root, logs, region, account_id, start_timeout } = parts;
+        let client = container_client()?;
+        let Parts { processes, store, images, python, environment, root, logs, region, account_id, start_timeout } =
+            parts;
         Ok(Arc::new(Self {
-            processes,
+            containers: Containers { processes, images, python, environment, logs, start_timeout, client },
             store,
-            images,
-            environment,
             root,
-            logs,
             region,
             account_id,
-            start_timeout,
-            client,
             faults: Faults::default(),
             bus: OnceLock::new(),
             state: Mutex::default(),
@@ -127,6 +123,11 @@ impl SageMaker {
             training + transform + state.endpoints.values().filter(|endpoint| endpoint.is_changing()).count()
         })
     }
+}
+
+/// A proxy of the host's has no business between here and a container.
+fn container_client() -> Result<reqwest::Client, crate::LocalError> {
+    Ok(reqwest::Client::builder().no_proxy().tcp_nodelay(true).build()?)
 }
 
 /// Seconds since 1970, as AWS JSON writes times.

@@ -216,7 +216,7 @@ impl SageMaker {
             }
         }
         let url = format!("{}/invocations", variant.serving.url);
-        let request = self.client.post(url).headers(forwarded).body(body).timeout(CONTAINER_TIMEOUT);
+        let request = self.containers.client.post(url).headers(forwarded).body(body).timeout(CONTAINER_TIMEOUT);
         let logs = self.log_stream(endpoint);
         let model_error =
             |original: u16, text: &str, message: &str| Failure::model_error(original, text, message, &logs);

@@ -2,6 +2,7 @@
 //! <https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo-running-container.html>
 
 use std::{
+    collections::BTreeMap,
     fs,
     ops::Bound,
     path::{Path, PathBuf},
@@ -18,9 +19,10 @@ use super::{
     control_plane::{missing, name_in, required},
     errors::Failure,
     now_s,
+    script_mode::{Script, last_words},
 };
 use crate::{
-    processes::describe,
+    processes::{Program, describe},
     s3::{ObjectInfo, Store},
 };
 
@@ -58,6 +60,8 @@ enum End {
 struct Plan {
     name: String,
     image: String,
+    /// Where it is in script mode.
+    script: Option<Script>,
     output: String,
     max_runtime: Duration,
     request: Value,
@@ -71,7 +75,14 @@ impl SageMaker {
         required(&input, "RoleArn")?;
         let arn = self.arn("training-job", &name);
         let image = required(&input["AlgorithmSpecification"], "TrainingImage")?.to_owned();
-        self.image(&image).map_err(Failure::validation)?;
+        // An image that has a program of its own is no framework's, whatever it is told of scripts.
+        let script = match self.containers.image(&image) {
+            Ok(_) => None,
+            Err(unknown) => {
+                let script = Script::of(&input["HyperParameters"]).map_err(Failure::validation)?;
+                Some(script.ok_or_else(|| Failure::validation(unknown))?)
+            }
+        };
         let output = required(&input["OutputDataConfig"], "S3OutputPath")?.trim_end_matches('/').to_owned();
         let (bucket, _) = s3_parts(&output).map_err(Failure::validation)?;
         if self.store.bucket(bucket).is_err() {
@@ -86,6 +97,7 @@ impl SageMaker {
         let plan = Plan {
             base: self.root.join("training").join(&name),
             image,
+            script,
             output,
             max_runtime: Duration::from_secs(max_runtime),
             request: input.clone(),
@@ -149,7 +161,7 @@ impl SageMaker {
         self.with(|state| state.training_jobs.get_mut(name).map(change));
     }
 
-    async fn train(&self, plan: Plan, mut stopped: watch::Receiver<bool>) -> Result<End, String> {
+    async fn train(self: &Arc<Self>, plan: Plan, mut stopped: watch::Receiver<bool>) -> Result<End, String> {
         self.update(&plan.name, |job| (job.secondary, job.started_s) = ("Downloading", Some(now_s())));
         let plan = Arc::new(plan);
         let (store, prepared) = (self.store.clone(), plan.clone());
@@ -159,9 +171,9 @@ impl SageMaker {
         environment.insert("TRAINING_JOB_NAME".to_owned(), plan.name.clone());
         environment.insert("TRAINING_JOB_ARN".to_owned(), self.arn("training-job", &plan.name));
         let log = format!("training-{}", plan.name);
-        let program = self.program(&plan.image, "train", &plan.base, environment, &log)?;
+        let program = self.training_program(&plan, environment, &log).await?;
         self.update(&plan.name, |job| job.secondary = "Training");
-        let process = self.processes.start(&program).await.map_err(|error| error.to_string())?;
+        let process = self.containers.processes.start(&program).await.map_err(|error| error.to_string())?;
         // SageMaker's grace between SIGTERM and SIGKILL is two minutes; a laptop has less patience.
         let grace = Duration::from_secs(10);
         let (mut ran_out, mut was_stopped) = (false, false);
@@ -181,13 +193,14 @@ impl SageMaker {
         if !ran_out && !was_stopped && !status.is_some_and(|status| status.success()) {
             let reason = tokio::fs::read(plan.base.join("output/failure")).await.ok();
             let reason = reason.map(|reason| String::from_utf8_lossy(&reason).trim().to_owned());
-            let reason = reason
-                .filter(|reason| !reason.is_empty())
-                .unwrap_or_else(|| format!("{}; the job's output is in logs/{log}.log", describe(status)));
+            let reason = reason.filter(|reason| !reason.is_empty()).unwrap_or_else(|| {
+                let words = last_words(&self.containers.logs.join(format!("{log}.log")));
+                format!("{}; {words}", describe(status))
+            });
             // SageMaker shows the first 1024 characters.
             return Ok(End::Failed(format!("AlgorithmError: {reason}").chars().take(1024).collect()));
         }
-        let output = tokio::fs::read(self.logs.join(format!("{log}.log"))).await.unwrap_or_default();
+        let output = tokio::fs::read(self.containers.logs.join(format!("{log}.log"))).await.unwrap_or_default();
         let metrics = final_metrics(&plan.request, &String::from_utf8_lossy(&output));
         self.update(&plan.name, |job| (job.secondary, job.metrics) = ("Uploading", metrics));
         let (store, finished) = (self.store.clone(), plan.clone());
@@ -198,6 +211,24 @@ impl SageMaker {
             (_, true) => End::OutOfTime(uri),
             _ => End::Completed(uri),
         })
+    }
+
+    /// The image's own program, or Python with the job's script.
+    async fn training_program(
+        self: &Arc<Self>,
+        plan: &Arc<Plan>,
+        environment: BTreeMap<String, String>,
+        log: &str,
+    ) -> Result<Program, String> {
+        let (sagemaker, plan, log) = (self.clone(), plan.clone(), log.to_owned());
+        let made = tokio::task::spawn_blocking(move || {
+            let containers = &sagemaker.containers;
+            match &plan.script {
+                Some(script) => script.training_program(containers, &sagemaker.store, &plan.base, environment, &log),
+                None => containers.program(&plan.image, "train", &plan.base, environment, &log),
+            }
+        });
+        made.await.map_err(|error| error.to_string())?
     }
 
     pub(super) fn describe_training_job(&self, input: &Value) -> Result<Value, Failure> {
