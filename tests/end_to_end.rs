@@ -195,6 +195,60 @@ fn what_it_left_can_be_asked_about(directory: &Path, joined: f64) {
     );
     let imported = drift(&["baseline", "show"]);
     assert_eq!((&imported["rows"], &imported["spec_hash"]), (&shown["rows"], &shown["spec_hash"]));
+    a_registered_model_is_backtested(directory, &bucket, joined);
+}
+
+/// Each variant's model over all archived requests: where it had answered itself, it says the same bits again.
+fn a_registered_model_is_backtested(directory: &Path, bucket: &Path, joined: f64) {
+    let name = bucket.file_name().unwrap().to_str().unwrap();
+    let releases = fs::read_dir(bucket.join("releases/pickup-eta")).unwrap();
+    let releases =
+        releases.filter_map(|entry| serde_json::from_slice::<Release>(&fs::read(entry.unwrap().path()).ok()?).ok());
+    let release = releases.max_by_key(|release| release.arms.len()).unwrap();
+    assert_eq!(release.arms.len(), 2);
+    for arm in &release.arms {
+        let version = &arm.model_version;
+        let document = bucket.join(lake::model_version(&"pickup-eta".parse().unwrap(), version));
+        if !document.exists() {
+            fs::create_dir_all(document.parent().unwrap()).unwrap();
+            let lineage = json!({
+                "dataset": {"name": "rides", "address": "0"}, "spec": release.spec, "view": "0", "code": {"address": "0"},
+                "image": "mannen/reference-model:latest", "hyperparameters": {},
+            });
+            let text = json!({
+                "model": "pickup-eta", "version": version, "variant": arm.variant, "lineage": lineage,
+                "trained_at": "2018-01-01T00:00:00Z",
+                "artefact": format!("s3://{name}/models/pickup-eta/{version}/output/model.tar.gz"),
+            });
+            fs::write(&document, text.to_string()).unwrap();
+        }
+        let arguments = ["backtest", "--model", version, "--min-segment-rows", "10", "--json"];
+        let output = mannen(directory).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(told["backtest"]["all"]["difference"]["rows"].as_f64(), Some(joined), "{told}");
+        assert_eq!((&told["left_out"]["features_differ"], &told["left_out"]["not_rebuilt"]), (&json!(0), &json!({})));
+        let segments = told["backtest"]["segments"].as_array().unwrap();
+        let of = |segment: &str, value: &str| {
+            segments.iter().find(|found| found["segment"] == segment && found["value"] == value).unwrap()
+        };
+        let own = of("model_version", version);
+        assert_eq!(own["model"], own["then"], "{own}");
+        assert_eq!(
+            (&own["difference"]["difference_s"], &own["difference"]["lower_s"], &own["difference"]["upper_s"]),
+            (&json!(0.0), &json!(0.0), &json!(0.0))
+        );
+        assert!(
+            of("tier", "endpoint")["difference"]["difference_s"] != json!(0.0),
+            "the other arm says something else"
+        );
+    }
+    let output = mannen(directory).args(["backtest", "--model", &release.arms[0].model_version]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("difference of the mean absolute errors") && text.contains("hour_of_day"), "{text}");
+    let output = mannen(directory).args(["backtest", "--model", "pickup-eta-none-0"]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && text.contains("no version pickup-eta-none-0 is registered"), "{text}");
 }
 
 /// `mannen model` on the lake of a cloud that has ended.

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    archive_command::ArchiveCommand, challenger::Challenger, dataset_command::DatasetCommand, doctor::DoctorOptions,
-    drift::DriftCommand, experiment::ExperimentCommand, explain::ExplainOptions, features::FeaturesCommand,
-    init::InitOptions, model_command::ModelCommand, release::ReleaseCommand, report::ReportOptions,
-    stats::StatsCommand, status::StatusOptions, train_command::TrainOptions, warehouse_command::WarehouseCommand,
+    archive_command::ArchiveCommand, backtest::BacktestOptions, challenger::Challenger,
+    dataset_command::DatasetCommand, doctor::DoctorOptions, drift::DriftCommand, experiment::ExperimentCommand,
+    explain::ExplainOptions, features::FeaturesCommand, init::InitOptions, model_command::ModelCommand,
+    release::ReleaseCommand, report::ReportOptions, stats::StatsCommand, status::StatusOptions,
+    train_command::TrainOptions, warehouse_command::WarehouseCommand,
 };
 
 /// Everything around a model in production: train, release, serve, archive, evaluate.
@@ -99,6 +100,11 @@ pub(crate) enum Command {
     /// artefact, and each number is held against the archive bit by bit. With --sample this is done for many archived predictions by
     /// chance. Exits with 1 where a bit differs.
     Explain(ExplainOptions),
+    /// Ask a registered model about the archived requests, and compare it with what answered then
+    ///
+    /// Features are rebuilt from the archived raw inputs by the model's own spec; its artefact is asked on this machine, or an
+    /// endpoint that serves it. Only rides whose outcome came count, and only the car that was sent: other candidates have no truth.
+    Backtest(Box<BacktestOptions>),
     /// Tell how good the model is: a summary, Markdown, JSON, or a page
     Report(ReportOptions),
     /// Load files into the local cloud's warehouse, and ask it in BigQuery's SQL

@@ -17,7 +17,9 @@ use cloud::{
 use local::{FunctionLauncher, LocalCloud, Options, Ports, StaticRoute};
 use serde::{Deserialize, Serialize};
 
-use crate::{arguments::CloudOptions, error::CliError, lake::Services, model_folder::ModelFolder, programs};
+use crate::{
+    arguments::CloudOptions, error::CliError, lake::Services, model_folder::ModelFolder, offline_model, programs,
+};
 
 const DEFAULT_TEMPLATE: &str = "infra/template.yaml";
 
@@ -54,7 +56,11 @@ impl RunningCloud {
         };
         let mut setup = Options::new(template, root, launcher);
         setup.child_wrapper = Some(own(programs::CHILD));
-        setup.images = BTreeMap::from([(model.training.image.clone(), own(programs::MODEL))]);
+        // A framework's container runs the model's own program, in script mode.
+        if model.training.code.is_none() {
+            setup.images = BTreeMap::from([(model.training.image.clone(), own(programs::MODEL))]);
+        }
+        setup.python = offline_model::python();
         setup.ports = Ports { api: options.port, ..Ports::default() };
         // A replay of last month must land in last month's hours.
         setup.parameters = BTreeMap::from([

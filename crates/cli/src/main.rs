@@ -8,6 +8,7 @@ mod archive_command;
 mod archive_counts;
 mod archive_text;
 mod arguments;
+mod backtest;
 mod challenger;
 mod dataset_command;
 mod dataset_text;
@@ -28,6 +29,7 @@ mod model_command;
 mod model_folder;
 mod model_program;
 mod model_text;
+mod offline_model;
 mod programs;
 mod release;
 mod replay;
@@ -77,6 +79,7 @@ fn main() -> ExitCode {
             Command::Features { command } => features::run(&command, terminal),
             Command::Experiment { command } => experiment::run(&command, terminal).await,
             Command::Drift { command } => drift::run(&command, terminal).await,
+            Command::Backtest(options) => Box::pin(backtest::run(&options, terminal)).await,
             Command::Report(options) => report::run(&options, terminal).await,
             Command::Archive { command } => archive_command::run(&command, terminal).await,
             Command::Warehouse { command } => warehouse_command::run(&command, terminal),

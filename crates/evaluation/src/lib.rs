@@ -15,6 +15,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 mod accumulate;
+pub mod backtest;
 mod bounded;
 pub mod conformal;
 mod correction;
@@ -39,6 +40,7 @@ pub mod report;
 mod segment;
 mod shadow;
 mod stream;
+pub mod training_windows;
 mod units;
 mod window;
 

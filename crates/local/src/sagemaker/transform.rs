@@ -164,7 +164,7 @@ impl SageMaker {
     }
 
     async fn transform_payload(&self, serving: &Serving, plan: &Plan, payload: &[u8]) -> Result<bytes::Bytes, String> {
-        let request = self.client.post(format!("{}/invocations", serving.url)).timeout(CALL_TIMEOUT);
+        let request = self.containers.client.post(format!("{}/invocations", serving.url)).timeout(CALL_TIMEOUT);
         let mut request = request.header("content-type", &plan.content_type).body(payload.to_vec());
         if let Some(accept) = &plan.accept {
             request = request.header("accept", accept);
