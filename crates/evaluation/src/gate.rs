@@ -66,7 +66,10 @@ struct Sums {
     rows: u64,
     challenger: f64,
     reference: f64,
-    squares: f64,
+    /// The mean difference so far, and the sum of squared deviations from it (Welford, 1962): a difference of large sums would
+    /// leave their rounding as a variance.
+    mean: f64,
+    deviations: f64,
     /// Rows and the sum of differences by hour.
     hours: BTreeMap<Hour, (u64, f64)>,
 }
@@ -77,7 +80,9 @@ impl Sums {
         self.rows += 1;
         self.challenger += challenger;
         self.reference += reference;
-        self.squares += (challenger - reference).powi(2);
+        let before = challenger - reference - self.mean;
+        self.mean += before / self.rows as f64;
+        self.deviations += before * (challenger - reference - self.mean);
         let hour = self.hours.entry(row.hour).or_default();
         hour.0 += 1;
         hour.1 += challenger - reference;
@@ -97,8 +102,7 @@ impl Sums {
             let squares: f64 = self.hours.values().map(|(rows, sum)| (sum - *rows as f64 * mean).powi(2)).sum();
             (squares / n.powi(2) * g / (g - 1.0), g - 1.0)
         } else {
-            // Not below 0 by rounding.
-            ((self.squares / n - mean.powi(2)).max(0.0) / (n - 1.0), n - 1.0)
+            (self.deviations / (n - 1.0) / n, n - 1.0)
         };
         let half = t_isf(alpha / 2.0, degrees) * variance.sqrt();
         let finite = |value: f64| value.is_finite().then_some(value);
@@ -185,6 +189,12 @@ mod tests {
         assert!((found.difference_s - 1.75).abs() < 1e-12);
         assert!((found.lower_s.unwrap() + 2.228_058).abs() < 1e-5, "{found:?}");
         assert!((found.upper_s.unwrap() - 5.728_058).abs() < 1e-5, "{found:?}");
+    }
+
+    #[test]
+    fn the_same_difference_everywhere_has_no_variance() {
+        let found = compare_paired((0..9).map(|_| row(0, 100.1, 33.3, &[])), &[], 1, 0.05).all.unwrap();
+        assert!((found.upper_s.unwrap() - found.lower_s.unwrap()).abs() < 1e-9, "{found:?}");
     }
 
     #[test]

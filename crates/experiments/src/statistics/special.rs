@@ -84,8 +84,9 @@ fn beta_fraction(a: f64, b: f64, x: f64, y: f64) -> f64 {
         (a + m - 1.0) * (a + b + m - 1.0) * m * (b - m) * x * x / (denominator * denominator)
     };
     let term = |m: f64| {
-        m + m * (b - m) * x / (a + 2.0 * m - 1.0)
-            + (a + m) * (a * y - b * x + 1.0 + m * (1.0 + y)) / (a + 2.0 * m + 1.0)
+        // Nothing at m = 0, also where its denominator is nothing too (a = 1, two degrees of freedom).
+        let odd = if m > 0.0 { m * (b - m) * x / (a + 2.0 * m - 1.0) } else { 0.0 };
+        m + odd + (a + m) * (a * y - b * x + 1.0 + m * (1.0 + y)) / (a + 2.0 * m + 1.0)
     };
     let mut fraction = term(0.0);
     let (mut c, mut d) = (fraction, 0.0);
@@ -148,6 +149,16 @@ mod tests {
 
     fn close(found: f64, expected: f64, tolerance: f64) {
         assert!(((found - expected) / expected).abs() < tolerance, "{found:e} is not {expected:e}");
+    }
+
+    /// Tables have 4.30265 for two degrees of freedom and 2.5 %; there P(T > t) is (1 − t/√(2 + t²))/2.
+    #[test]
+    fn two_degrees_of_freedom_have_a_tail() {
+        for t in [0.5, 1.0, 2.0, 4.302_652_729_7, 30.0] {
+            let exact = 0.5 * (1.0 - t / (2.0_f64 + t * t).sqrt());
+            assert!((t_sf(t, 2.0) - exact).abs() < 1e-14, "{t}: {} and not {exact}", t_sf(t, 2.0));
+        }
+        assert!((t_isf(0.025, 2.0) - 4.302_652_729_7).abs() < 1e-9, "{}", t_isf(0.025, 2.0));
     }
 
     #[test]
