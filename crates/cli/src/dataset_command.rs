@@ -46,7 +46,7 @@ pub(crate) enum DatasetCommand {
     /// published. Started again after whatever stopped it, it goes on where it was. The warehouse is told by the environment:
     /// BIGQUERY_PROJECT, BIGQUERY_STAGING_DATASET, and GOOGLE_WORKLOAD_IDENTITY or GOOGLE_APPLICATION_CREDENTIALS; a cloud on
     /// this machine has its own. With `files = ["raw/trips/"]` in dataset.toml the rows are those of the lake's Parquet and CSV files
-    /// under these keys instead; a CSV column has the type that [columns] says, else what all its values are.
+    /// under these keys instead; a CSV column has the type that `columns` says, else what all its values are.
     Extract(ExtractOptions),
     /// Run models/NAME/outcomes.sql in the warehouse, and land its rows as outcomes
     ///

@@ -64,7 +64,7 @@ fn a_new_model_is_made_trained_served_and_looked_at() {
     assert!(text.contains("default_deadline_ms = 500"));
     std::fs::write(&release, text.replace("default_deadline_ms = 500", "default_deadline_ms = 10000")).unwrap();
     let demo = ["demo", "--model", "models/my-eta", "--requests", "30", "--training-rides", "800"];
-    let demo = json(directory, &demo);
+    let demo = json(directory, &[&demo[..], &["--challenger", "none"]].concat());
     assert_eq!((&demo["archived"], &demo["replay"]["tiers"]["endpoint"]), (&30.into(), &30.into()), "{demo}");
 
     let status = json(directory, &["status", "--model", "my-eta", "--window", "30d"]);
