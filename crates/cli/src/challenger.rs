@@ -46,7 +46,7 @@ const TRAINING_RIDES: usize = 4_000;
 /// Rides of one round of traffic.
 const ROUND_RIDES: usize = 400;
 /// The most rounds.
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 12;
 /// Shares of the traffic, larger and fewer than where more riders are.
 const STEPS: [f64; 2] = [0.2, 0.5];
 const MIN_UNITS: u64 = 40;
