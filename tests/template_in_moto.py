@@ -216,7 +216,9 @@ def read_back(cloud, kind, physical, properties):
                 actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
                 assert not any("*" in action for action in actions), f"{physical}: a wildcard action in {actions}"
                 resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
-                nameless = all(action.split(":")[0] in ("logs", "xray") for action in actions)
+                # AWS has no resource to name for these.
+                without_name = ("ecr:GetAuthorizationToken", "cloudwatch:PutMetricData")
+                nameless = all(action.split(":")[0] in ("logs", "xray") or action in without_name for action in actions)
                 assert "*" not in resources or nameless, f"{physical}: {actions} on everything"
                 assert "${" not in json.dumps(statement), f"{physical}: unresolved {statement}"
     elif kind == "AWS::Lambda::Permission":
@@ -228,7 +230,12 @@ def read_back(cloud, kind, physical, properties):
     elif kind == "AWS::Events::Rule":
         name = physical.split("/")[-1]
         found = client("events").describe_rule(Name=name)
-        checks["ScheduleExpression"] = found.get("ScheduleExpression", "").startswith("rate(")
+        # A rule has a schedule or a pattern.
+        if "ScheduleExpression" in properties:
+            checks["ScheduleExpression"] = found.get("ScheduleExpression", "").startswith("rate(")
+        if "EventPattern" in properties:
+            pattern = properties["EventPattern"]
+            checks["EventPattern"] = json.loads(found["EventPattern"])["detail-type"] == pattern["detail-type"]
         targets = client("events").list_targets_by_rule(Rule=name)["Targets"]
         checks["Targets"] = len(targets) == 1
         checks["Targets.DeadLetterConfig"] = all("DeadLetterConfig" in target for target in targets)
