@@ -1,7 +1,7 @@
 //! How fast rows come from a warehouse's Read API to Parquet in an S3, and in how much memory.
 //!
 //!     cargo run --release -p dataset-extractor --example extract_speed -- serve FOLDER ROWS     # in one terminal
-//!     cargo run --release -p dataset-extractor --example extract_speed -- extract WAREHOUSE S3  # in another: what it prints
+//!     cargo run --release -p dataset-extractor --example extract_speed -- extract …  # in another: what it prints
 //!
 //! The first process is the local cloud's warehouse and S3, on disk; the second is the extractor alone, so that its memory is
 //! its own.
@@ -27,8 +27,10 @@ async fn main() {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         ["serve", folder, rows] => serve(Path::new(folder), rows.parse().unwrap()).await,
-        ["extract", warehouse, s3] => run(warehouse, s3).await,
-        other => panic!("serve FOLDER ROWS, or extract WAREHOUSE S3; not {other:?}"),
+        ["extract", warehouse, s3, id, secret] => {
+            run(warehouse, s3, Credentials::new(*id, *secret, None, None, "local")).await
+        }
+        other => panic!("serve FOLDER ROWS, or extract WAREHOUSE S3 KEY SECRET; not {other:?}"),
     }
 }
 
@@ -61,11 +63,14 @@ async fn serve(folder: &Path, rows: u64) {
     }
     let server = warehouse.serve(tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap()).unwrap();
     let objects = StoredObjects::serve(folder, "ap-northeast-1").await.unwrap();
-    println!("extract {} {}", server.url(), objects.environment()["AWS_ENDPOINT_URL_S3"]);
+    let environment = objects.environment();
+    let of = |name: &str| environment[name].as_str();
+    let (s3, id, secret) = (of("AWS_ENDPOINT_URL_S3"), of("AWS_ACCESS_KEY_ID"), of("AWS_SECRET_ACCESS_KEY"));
+    println!("extract {} {s3} {id} {secret}", server.url());
     tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await.unwrap().unwrap();
 }
 
-async fn run(warehouse: &str, s3: &str) {
+async fn run(warehouse: &str, s3: &str, credentials: Credentials) {
     let table = [("BIGQUERY_ENDPOINT", warehouse), ("BIGQUERY_STORAGE_ENDPOINT", warehouse), ("LAKE_BUCKET", "lake")];
     let environment = Environment::of_table(&table);
     let config = Config { memory_mb: 512, ..Config::from_environment(&environment).unwrap() };
@@ -73,7 +78,7 @@ async fn run(warehouse: &str, s3: &str) {
     let s3 = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("ap-northeast-1"))
-        .credentials_provider(Credentials::new("local", "local", None, None, "local"))
+        .credentials_provider(credentials)
         .endpoint_url(s3)
         .force_path_style(true)
         .build();
