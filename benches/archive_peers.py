@@ -11,18 +11,19 @@ take turns, and ratios are of the same round. Nothing is installed.
 """
 
 import argparse
+import functools
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 for variable in ("POLARS_MAX_THREADS", "OMP_NUM_THREADS"):
     os.environ[variable] = "1"
 
-ROOT = Path(__file__).resolve().parent.parent
+import peers
+
 INPUTS = {
     "dropoff_lat": "DOUBLE", "dropoff_lon": "DOUBLE", "passengers": "INTEGER", "pickup_lat": "DOUBLE", "pickup_lon": "DOUBLE",
     "product": "VARCHAR", "requested_at": "VARCHAR",
@@ -131,15 +132,6 @@ def one(name, source, target):
     print(time.perf_counter() - wall, time.process_time() - processor)
 
 
-def build():
-    command = ["cargo", "build", "--release", "-p", "archive", "--example", "json_to_parquet", "--message-format=json"]
-    out = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
-    for line in out.splitlines():
-        if '"executable":"' in line and '"name":"json_to_parquet"' in line:
-            return line.split('"executable":"')[1].split('"')[0]
-    sys.exit("cargo built no example")
-
-
 def measure(command):
     """Seconds by the clock, processor seconds, peak memory in MB."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -151,7 +143,7 @@ def measure(command):
     return wall, processor, usage.ru_maxrss / 1e3
 
 
-def compare(binary, folder, records, candidates, rounds):
+def compare(binary, folder, records, candidates, rounds, versions):
     source = f"{folder}/records.jsonl"
     subprocess.run([binary, "data", source, str(records), str(candidates)], check=True)
     megabytes = os.path.getsize(source) / 1e6
@@ -159,18 +151,18 @@ def compare(binary, folder, records, candidates, rounds):
     commands = {"ours": [binary, "run", source, targets["ours"]]}
     for name in PEERS:
         commands[name] = [sys.executable, __file__, "--one", name, source, targets[name]]
-    runs = {name: [] for name in commands}
-    for _ in range(rounds):
-        for name, command in commands.items():
-            runs[name].append(measure(command))
-    print(f"\n{records:,} records of {candidates} candidate(s), {megabytes:.0f} MB of JSON lines; {rounds} rounds, medians")
-    print(f"{'':24}{'MB/s per core':>14}{'MB/s, clock':>13}{'peak MB':>9}{'file MB':>9}{'ours is faster by (least..greatest)':>38}")
+    runs = peers.taken_in_turn({name: functools.partial(measure, command) for name, command in commands.items()}, rounds, warm=0)
+    of = f"{candidates} candidate{'s' if candidates > 1 else ''}"
+    rates = {name: [megabytes / processor for _, processor, _ in values] for name, values in runs.items()}
+    sorted_too = [name for name in PEERS if "sorted" in name]
+    unsorted = [name for name in PEERS if name not in sorted_too]
+    print(f"\n{records:,} records of {of}, {megabytes:.0f} MB of JSON lines")
+    peers.tell(
+        "JSON lines to Parquet", f"landed records of {of}, per core", "MB/s", rates,
+        less_is_better=False, aim=2, against=unsorted, versions=versions)
     for name, values in runs.items():
-        wall, processor, memory = (statistics.median(column) for column in zip(*values))
-        ratios = sorted(theirs[1] / mine[1] for theirs, mine in zip(values, runs["ours"]))
-        ratio = "" if name == "ours" else f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}..{ratios[-1]:.2f})"
-        size = os.path.getsize(targets[name]) / 1e6
-        print(f"{name:24}{megabytes / processor:14.0f}{megabytes / wall:13.0f}{memory:9.0f}{size:9.0f}{ratio:>38}")
+        peak, size = statistics.median(memory for _, _, memory in values), os.path.getsize(targets[name]) / 1e6
+        print(f"{name}: peak {peak:.0f} MB, file {size:.0f} MB")
 
 
 def main():
@@ -187,12 +179,12 @@ def main():
         import pyarrow as pa
     except ImportError as error:
         sys.exit(f"{error}; the peers are: pip install duckdb polars pyarrow")
-    binary = build()
+    versions = {module.__name__: module.__version__ for module in (duckdb, pl, pa)}
+    binary = peers.built("archive", "example", "json_to_parquet")
     with tempfile.TemporaryDirectory() as folder:
-        compare(binary, folder, arguments.records, 1, arguments.rounds)
-        compare(binary, folder, arguments.records // 20, 20, arguments.rounds)
-    versions = ", ".join(f"{module.__name__} {module.__version__}" for module in (duckdb, pl, pa))
-    print(f"\n{versions}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+        compare(binary, folder, arguments.records, 1, arguments.rounds, versions)
+        compare(binary, folder, arguments.records // 20, 20, arguments.rounds, versions)
+    print(f"\n{versions}; {peers.machine()}")
 
 
 if __name__ == "__main__":

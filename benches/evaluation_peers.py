@@ -11,7 +11,6 @@ of the same round. `rows` is ours from rows in memory, as before batches were jo
 """
 
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,20 +19,11 @@ from pathlib import Path
 
 os.environ["POLARS_MAX_THREADS"] = "1"
 import duckdb
+import peers
 import polars as pl
 
 ROWS = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
 ROUNDS = int(sys.argv[2]) if len(sys.argv) > 2 else 7
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def build():
-    command = ["cargo", "build", "--release", "-p", "archive", "--example", "join_speed", "--message-format=json"]
-    out = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
-    for line in out.splitlines():
-        if '"executable":"' in line and '"name":"join_speed"' in line:
-            return line.split('"executable":"')[1].split('"')[0]
-    sys.exit("cargo built no example")
 
 
 def measured(run):
@@ -78,7 +68,7 @@ def peak_mib(command):
 
 
 def main():
-    binary = build()
+    binary = peers.built("archive", "example", "join_speed")
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([binary, "data", folder, str(ROWS)], check=True)
         size = sum(file.stat().st_size for file in Path(folder).iterdir()) / 1e6
@@ -102,12 +92,7 @@ def main():
             "polars": lambda: measured(lambda: polars_query(folder).collect()),
             "polars, streaming": lambda: measured(lambda: polars_query(folder).collect(engine="streaming")),
         }
-        times = {name: [] for name in runs}
-        for number in range(-1, ROUNDS):
-            for name, run in runs.items():
-                value = run()
-                if number >= 0:
-                    times[name].append(value)
+        times = peers.taken_in_turn(runs, ROUNDS)
         server.stdin.close()
         server.wait()
 
@@ -124,15 +109,13 @@ def main():
             f"c.execute('''{query}''').fetchall(); "
             "print([line for line in open('/proc/self/status') if line.startswith('VmHWM')][0])")])
 
-    print(f"{ROWS:,} predictions and outcomes, {size:.0f} MB of Parquet; {ROUNDS} rounds, medians\n")
-    print("| | processor s | wall s | ours is faster by (processor) |\n|---|---|---|---|")
-    for name, values in times.items():
-        wall, cpu = (statistics.median(value[part] for value in values) for part in (0, 1))
-        ratios = sorted(value[1] / mine[1] for value, mine in zip(values, times["ours"]))
-        ratio = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} … {ratios[-1]:.2f})"
-        print(f"| {name} | {cpu:.3f} | {wall:.3f} | {'' if name == 'ours' else ratio} |")
-    print(f"\npeak memory: ours {peak:.0f} MiB, DuckDB {peak_peer:.0f} MiB")
-    print(f"duckdb {duckdb.__version__}, polars {pl.__version__}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    print(f"{ROWS:,} predictions and outcomes, {size:.0f} MB of Parquet")
+    versions = {module.__name__: module.__version__ for module in (duckdb, pl)}
+    processor = {name: [cpu for _, cpu in values] for name, values in times.items()}
+    peers.tell(
+        "join and metrics", f"{ROWS:,} predictions and outcomes, processor time", "s", processor,
+        aim=2, beside=["ours, rows in memory", "ours, reading only"], versions=versions)
+    print(f"\npeak memory: ours {peak:.0f} MiB, DuckDB {peak_peer:.0f} MiB; {versions}; {peers.machine()}")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
 """From the local warehouse's Read API to Parquet: our extractor beside Google's Python client and pyarrow.
 
-    cargo build --release -p dataset-extractor --example extract_speed
-    python3 benches/extract_peers.py [ROWS] [ROUNDS]     # with google-cloud-bigquery, google-cloud-bigquery-storage, pyarrow
+    pip install google-cloud-bigquery google-cloud-bigquery-storage pyarrow
+    python3 benches/extract_peers.py [ROWS] [ROUNDS]
 
 Both ask the same server in the same run, in turn. Ours runs the query, reads the streams, checks uniqueness, and puts
 immutable Parquet files (sorted by hash, with statistics) into a local S3; the peer runs the query, `to_arrow`, and writes one
 Parquet file (zstd) to the disk. The server's own processor seconds are told too, since it is the same two cores.
 """
 
-import json
 import os
 import pathlib
 import re
@@ -16,6 +15,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
+
+import peers
 
 PEER = """
 import resource, sys, time
@@ -44,31 +45,46 @@ def processor_s(pid):
 
 
 def main():
-    rows, rounds = (int(text) for text in (sys.argv[1:] + ["1000000", "3"][len(sys.argv) - 1 :]))
-    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", "target"))
-    program = target / "release" / "examples" / "extract_speed"
+    rows = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    program = peers.built("dataset-extractor", "example", "extract_speed")
     with tempfile.TemporaryDirectory() as folder:
         server = subprocess.Popen([program, "serve", folder, str(rows)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        _, url, *lake = server.stdout.readline().split()
-        told = {"ours": [], "peer": []}
-        for _ in range(rounds):
+        _, *where = server.stdout.readline().split()
+
+        def measured(command):
             before = processor_s(server.pid)
-            ours = subprocess.run([program, "extract", url, *lake], capture_output=True, text=True, check=True).stdout
-            query_s, read_s, write_s = (float(number) for number in re.search(r"query ([\d.]+) s; read ([\d.]+) s, write ([\d.]+) s", ours).groups())
-            peak_mb = int(re.search(r"peak (\d+) kB", ours)[1]) / 1024
-            told["ours"].append((query_s, read_s + write_s, peak_mb, processor_s(server.pid) - before))
-            before = processor_s(server.pid)
-            out = pathlib.Path(folder) / "peer.parquet"
-            peer = subprocess.run([sys.executable, "-c", PEER, url, out], capture_output=True, text=True, check=True).stdout.split()
-            assert int(peer[0]) == rows, peer
-            told["peer"].append((float(peer[1]), float(peer[2]), float(peer[3]), processor_s(server.pid) - before))
+            told = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+            if told.returncode:
+                sys.exit(told.stderr)
+            return told.stdout, processor_s(server.pid) - before
+
+        def ours():
+            told, server_s = measured([program, "extract", *where])
+            query_s, read_s, write_s = map(float, re.search(r"query ([\d.]+) s; read ([\d.]+) s, write ([\d.]+) s", told).groups())
+            own_s, peak_mib = float(re.search(r"processor ([\d.]+) s", told)[1]), int(re.search(r"peak (\d+) kB", told)[1]) / 1024
+            return {"extract_s": read_s + write_s, "own_s": own_s, "peak_mib": peak_mib, "query_s": query_s, "server_s": server_s}
+
+        def theirs():
+            told, server_s = measured([sys.executable, "-c", PEER, where[0], f"{folder}/peer.parquet"])
+            found, query_s, extract_s, peak_mib, own_s = map(float, told.split())
+            assert found == rows, told
+            return {"extract_s": extract_s, "own_s": own_s, "peak_mib": peak_mib, "query_s": query_s, "server_s": server_s}
+
+        taken = peers.taken_in_turn({"ours": ours, "Google's client and pyarrow": theirs}, rounds, warm=0)
         server.stdin.close()
         server.wait()
-    for who, runs in told.items():
-        query_s, extract_s, peak_mb, server_s = (statistics.median(column) for column in zip(*runs))
-        print(json.dumps({"who": who, "rows": rows, "query_s": query_s, "extract_s": round(extract_s, 2), "rows_per_s": round(rows / extract_s), "peak_mb": round(peak_mb), "server_processor_s": round(server_s, 1)}))
-    ratios = [peer[1] / ours[1] for ours, peer in zip(told["ours"], told["peer"])]
-    print(json.dumps({"peer ÷ ours, extract": [round(ratio, 2) for ratio in sorted(ratios)]}))
+    for measure, what, unit, aim in (
+        ("extract_s", f"{rows:,} rows from the Read API to Parquet, clock", "s", 2),
+        ("own_s", f"{rows:,} rows, the extracting process's processor time, query included", "s", None),
+        ("peak_mib", f"{rows:,} rows, peak memory", "MiB", None),
+    ):
+        peers.tell("extract", what, unit, {name: [figures[measure] for figures in rounds] for name, rounds in taken.items()}, aim=aim)
+    for name, figures in taken.items():
+        query_s, server_s = (statistics.median(of[measure] for of in figures) for measure in ("query_s", "server_s"))
+        print(f"{name}: the query took {query_s:.1f} s, and the server {server_s:.1f} s of the processors in all")
+    print(peers.machine())
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -17,13 +17,17 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 
 
 def built(package, kind, name):
-    """Our program: kind is `bin`, `example` or `bench`. Built as it is released, if it is not there already."""
+    """Our program: kind is `bin`, `example` or `bench`. Built as it is released, if it is not there already.
+
+    With the whole workspace's features, so that all of our programs share one build of what they depend on.
+    """
     how = ["bench", "--no-run"] if kind == "bench" else ["build", "--release"]
-    command = ["cargo", *how, "--locked", "-p", package, f"--{kind}", name, "--message-format=json"]
+    command = ["cargo", *how, "--locked", "--workspace", f"--{kind}", name, "--message-format=json"]
     out = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
     for line in out.splitlines():
         message = json.loads(line)
-        if message.get("executable") and message["target"]["name"] == name and kind in message["target"]["kind"]:
+        target = message.get("target", {})
+        if message.get("executable") and target["name"] == name and kind in target["kind"] and package in message["package_id"]:
             return message["executable"]
     sys.exit(f"cargo built no {kind} {name} of {package}")
 

@@ -1,6 +1,6 @@
 //! Landed prediction records from JSON lines to a Parquet segment, for `benches/archive_peers.py`.
 //!
-//! `data PATH RECORDS CANDIDATES` writes records of one hour, the same ones each time. `run INPUT OUTPUT` does what the
+//! `data PATH RECORDS CANDIDATES [HOURS]` writes records of one hour, or of several, the same ones each time. `run INPUT OUTPUT` does what the
 //! archiver does with a batch of landed objects, twice, and prints the second run's seconds, by the clock and of the
 //! processor: reading the lines with all checks, sorting them by id without duplicates, Parquet. `stages INPUT OUTPUT` prints the seconds of each. `repeat INPUT
 //! OUTPUT N` runs N times and nothing else, for profilers.
@@ -47,9 +47,9 @@ impl Random {
     }
 }
 
-fn record(random: &mut Random, number: u64, candidates: u64) -> PredictionRecord {
+fn record(random: &mut Random, number: u64, candidates: u64, hours: u64) -> PredictionRecord {
     let hour: Timestamp = "2026-11-25T08:00:00Z".parse().unwrap();
-    let requested_at = hour + Span::new().microseconds(i64::try_from(random.below(3_600_000_000)).unwrap());
+    let requested_at = hour + Span::new().microseconds(i64::try_from(random.below(hours * 3_600_000_000)).unwrap());
     let mut bytes = [0; 10];
     bytes[..8].copy_from_slice(&random.next().to_le_bytes());
     let arm = ["champion", "challenger"][random.below(2) as usize];
@@ -142,11 +142,12 @@ fn processor_s() -> f64 {
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["data", path, records, candidates] => {
+        ["data", path, records, candidates, hours @ ..] => {
             let (mut random, candidates) = (Random(20_261_125), candidates.parse().unwrap());
+            let hours = hours.first().map_or(1, |hours| hours.parse().unwrap());
             let mut file = BufWriter::new(File::create(path).unwrap());
             for number in 0..records.parse().unwrap() {
-                serde_json::to_writer(&mut file, &record(&mut random, number, candidates)).unwrap();
+                serde_json::to_writer(&mut file, &record(&mut random, number, candidates, hours)).unwrap();
                 file.write_all(b"\n").unwrap();
             }
             file.flush().unwrap();
@@ -168,7 +169,7 @@ fn main() {
             }
         }
         _ => println!(
-            "data PATH RECORDS CANDIDATES, run INPUT OUTPUT, stages INPUT OUTPUT, or repeat INPUT OUTPUT TIMES"
+            "data PATH RECORDS CANDIDATES [HOURS], run INPUT OUTPUT, stages INPUT OUTPUT, or repeat INPUT OUTPUT TIMES"
         ),
     }
 }

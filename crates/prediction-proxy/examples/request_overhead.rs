@@ -2,8 +2,12 @@
 //! measures from the event's way out to the answer's way in, minus the time in which S3 and the endpoint had the turn.
 //!
 //! ```text
-//! request_overhead --requests 2000 --starts 11 -- PROGRAM ARGUMENTS…
+//! request_overhead [--requests 2000] [--starts 11] [--candidates 1,20,200] -- PROGRAM ARGUMENTS…
+//! request_overhead in-memory CANDIDATES REQUESTS
 //! ```
+//!
+//! The second form answers requests within this process, store and endpoint in memory, and prints nothing: for counting
+//! instructions and allocations of the proxy's own code.
 //!
 //! Any program that speaks the Runtime API will do; `benches/request_peers.py` runs this for ours and for a handler in
 //! Python, in turn. S3 and the endpoint live in this process: they answer at once and check no signature. One JSON object
@@ -18,17 +22,27 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use async_trait::async_trait;
 use bytes::Bytes;
+use cloud::{
+    config::Environment,
+    endpoint::{Answer, Invocation as Asked, InvokeEndpoint, InvokeError},
+    http::HttpEvent,
+    memory::MemoryStore,
+    object_store::{PutCondition, PutObject as _},
+    release_cache::ReleaseCache,
+};
 use domain::{Arm, ExperimentPlan, FeatureSpecSource, Limits, Release, ReleasePointer, lake};
 use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
+use prediction_proxy::{Config, Invocation, Proxy, answer, preparing};
 use serde_json::json;
 use tokio::{net::TcpListener, sync::mpsc};
 
 const BUCKET: &str = "lake";
 const SPEC: &str = include_str!("../../../models/pickup-eta/features.toml");
-const CANDIDATES: [usize; 3] = [1, 20, 200];
+const CANDIDATES: &str = "1,20,200";
 /// How long a program may take to ask for its first event, or to answer one.
 const PATIENCE: Duration = Duration::from_secs(30);
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -136,13 +150,17 @@ fn tagged(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
 }
 
 /// As many numbers as there are rows.
-fn invoked(headers: &hyper::HeaderMap, rows: &[u8]) -> Response<Full<Bytes>> {
+fn numbers_for(rows: &[u8]) -> Bytes {
     let count = rows.split(|&byte| byte == b'\n').filter(|row| !row.is_empty()).count();
     let mut body = String::new();
     for row in 0..count {
         _ = writeln!(body, "{}.5", 200 + row);
     }
-    let mut response = with(200, body.into());
+    body.into()
+}
+
+fn invoked(headers: &hyper::HeaderMap, rows: &[u8]) -> Response<Full<Bytes>> {
+    let mut response = with(200, numbers_for(rows));
     response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static("text/csv"));
     if let Some(variant) = headers.get("x-amzn-sagemaker-target-variant") {
         response.headers_mut().insert("x-amzn-invoked-production-variant", variant.clone());
@@ -166,7 +184,7 @@ fn objects() -> Result<HashMap<String, Bytes>, Failure> {
             "2026-01-01T00:00:00Z".parse()?,
             FeatureSpecSource { hash, toml: SPEC.to_owned() },
             vec![arm("control", "shallow"), arm("treatment", "deep")],
-            Limits { max_candidates: 200, default_deadline_ms: 5_000 },
+            Limits { max_candidates: 1_000, default_deadline_ms: 5_000 },
         )
     };
     let pointer = ReleasePointer::new(release.id()?, None, release.created_at);
@@ -316,6 +334,14 @@ impl Running {
         Ok(took)
     }
 
+    /// What its threads have had of the processors, seconds: the first figure of Linux's `schedstat`, in nanoseconds.
+    fn processor_s(&self) -> f64 {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).into_iter().flatten().flatten();
+        let of = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("schedstat")).ok();
+        let ns = |text: String| text.split(' ').next().and_then(|number| number.parse::<f64>().ok());
+        tasks.filter_map(of).filter_map(ns).sum::<f64>() / 1e9
+    }
+
     /// Its resident memory in KiB, and the highest that it was.
     fn memory_kib(&self) -> (u64, u64) {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
@@ -331,7 +357,7 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
     sorted[((sorted.len() as f64 * share) as usize).min(sorted.len() - 1)]
 }
 
-async fn measure(requests: usize, starts: usize, command: &[String]) -> Result<(), Failure> {
+async fn measure(requests: usize, starts: usize, loads: &[usize], command: &[String]) -> Result<(), Failure> {
     let mut cold = Vec::new();
     for _ in 0..starts.max(1) {
         let mut running = Running::start(command).await?;
@@ -347,20 +373,25 @@ async fn measure(requests: usize, starts: usize, command: &[String]) -> Result<(
         json!({"cold_start_ms": quantile(&cold, 0.5), "cold_start_min_ms": cold[0], "starts": cold.len(),
                "first_request_ms": first.as_secs_f64() * 1e3})
     );
-    for candidates in CANDIDATES {
+    for &candidates in loads {
         let mut took = Vec::with_capacity(requests);
+        let mut before_s = 0.0;
         for number in 0..requests + requests / 10 {
+            if number == requests / 10 {
+                before_s = running.processor_s();
+            }
             let one = running.answer(event(candidates, number), candidates).await?;
             // The first tenth warms up.
             if number >= requests / 10 {
                 took.push(one.as_secs_f64() * 1e6);
             }
         }
+        let processor_us = (running.processor_s() - before_s) / took.len() as f64 * 1e6;
         took.sort_by(f64::total_cmp);
         println!(
             "{}",
             json!({"candidates": candidates, "requests": took.len(), "p50_us": quantile(&took, 0.5),
-                   "p99_us": quantile(&took, 0.99)})
+                   "p99_us": quantile(&took, 0.99), "processor_us": processor_us})
         );
     }
     let (resident_kib, highest_kib) = running.memory_kib();
@@ -368,28 +399,79 @@ async fn measure(requests: usize, starts: usize, command: &[String]) -> Result<(
     Ok(())
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1);
-    let (mut requests, mut starts) = (2_000, 11);
-    while let Some(argument) = arguments.next() {
-        let number = |value: Option<String>| value.and_then(|value| value.parse().ok());
-        match (argument.as_str(), &mut requests, &mut starts) {
-            ("--requests", requests, _) => *requests = number(arguments.next()).unwrap_or(*requests),
-            ("--starts", _, starts) => *starts = number(arguments.next()).unwrap_or(*starts),
-            ("--", ..) => break,
-            _ => {
-                eprintln!("usage: request_overhead [--requests N] [--starts N] -- PROGRAM [ARGUMENTS…]");
-                return ExitCode::from(2);
-            }
+/// An endpoint that answers at once.
+struct AtOnce;
+
+#[async_trait]
+impl InvokeEndpoint for AtOnce {
+    async fn invoke_endpoint(&self, asked: Asked) -> Result<Answer, InvokeError> {
+        let content_type = Some("text/csv".to_owned());
+        Ok(Answer { invoked_variant: Some(asked.variant), content_type, body: numbers_for(&asked.body) })
+    }
+}
+
+/// From an event's bytes to its answer's, `requests` times.
+async fn in_memory(candidates: usize, requests: usize) -> Result<(), Failure> {
+    let table =
+        [("LAKE_BUCKET", BUCKET), ("DEFAULT_MODEL", "pickup-eta"), ("MAX_ID_SKEW_S", "0"), ("RELEASE_TTL_S", "3600")];
+    let config = Config::from_environment(&Environment::of_table(&table))?;
+    let lake = MemoryStore::default();
+    for (key, object) in objects()? {
+        lake.put_object(&key, object, PutCondition::Always).await?;
+    }
+    let releases = ReleaseCache::new(lake, Duration::from_secs(config.release_ttl_s), preparing(&config));
+    let proxy = Proxy { releases, endpoint: Arc::new(AtOnce), health: Arc::default(), config };
+    let event = event(candidates, 0);
+    for _ in 0..requests {
+        let event: HttpEvent = serde_json::from_slice(&event)?;
+        let answered = answer(&proxy, &event, &Invocation::begin(SystemTime::now() + PATIENCE, None)).await;
+        if answered.status_code != 200 {
+            return Err(serde_json::to_string(&answered)?.into());
+        }
+        std::hint::black_box(serde_json::to_vec(&answered)?);
+    }
+    Ok(())
+}
+
+fn usage() -> ExitCode {
+    eprintln!(
+        "usage: request_overhead [--requests N] [--starts N] [--candidates N,N…] -- PROGRAM [ARGUMENTS…]\n       \
+         request_overhead in-memory CANDIDATES REQUESTS"
+    );
+    ExitCode::from(2)
+}
+
+fn number<N: std::str::FromStr>(value: Option<&str>) -> Option<N> {
+    value.and_then(|value| value.parse().ok())
+}
+
+async fn run(arguments: &[String]) -> Option<Result<(), Failure>> {
+    let mut words = arguments.iter().map(String::as_str);
+    let (mut requests, mut starts, mut loads) = (2_000, 11, CANDIDATES);
+    while let Some(word) = words.next() {
+        match word {
+            "in-memory" => return Some(in_memory(number(words.next())?, number(words.next())?).await),
+            "--requests" => requests = number(words.next())?,
+            "--starts" => starts = number(words.next())?,
+            "--candidates" => loads = words.next()?,
+            "--" => break,
+            _ => return None,
         }
     }
-    let command: Vec<String> = arguments.collect();
-    match measure(requests, starts, &command).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+    let loads = loads.split(',').map(|load| number(Some(load))).collect::<Option<Vec<usize>>>()?;
+    let command: Vec<String> = words.map(str::to_owned).collect();
+    Some(measure(requests, starts, &loads, &command).await)
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments).await {
+        Some(Ok(())) => ExitCode::SUCCESS,
+        Some(Err(error)) => {
             eprintln!("{error}");
             ExitCode::FAILURE
         }
+        None => usage(),
     }
 }

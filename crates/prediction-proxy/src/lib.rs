@@ -42,6 +42,9 @@ use lambda_runtime::{Error, LambdaEvent, service_fn, tracing};
 pub use personal_data::PersonalDataKey;
 pub use request::{PredictionAnswer, PredictionOfCandidate};
 
+/// How long a start waits for the release in force: longer ones are found to be slow by the first request.
+const WARM_UP: Duration = Duration::from_millis(500);
+
 /// What the release cache keeps warm: the compiled spec, bound to the lookup tables that its release pins. Without a key for
 /// personal data no release is served that needs one.
 pub fn preparing(config: &Config) -> Preparing<Transformer, LookupTable> {
@@ -86,6 +89,9 @@ pub async fn run() -> Result<(), Error> {
         health: Arc::default(),
         config,
     });
+    // Before the first event is asked for: connection, TLS roots and the compiled release are then there. What fails here is told
+    // where a request meets it.
+    _ = tokio::time::timeout(WARM_UP, proxy.releases.get(&proxy.config.default_model, WARM_UP)).await;
     lambda_runtime::run_concurrent(service_fn(move |event: LambdaEvent<HttpEvent>| {
         let proxy = Arc::clone(&proxy);
         let deferred = deferred.as_ref().map(DeferredSource::begin);

@@ -2,6 +2,10 @@
 //!
 //!     cargo run --release -p archive --example json_to_parquet -- data records.jsonl 1000000 1
 //!     cargo run --release -p result-archiver --example landing_objects -- records.jsonl [RECORDS_PER_BATCH]
+//!     … | cargo run --release -p result-archiver --example landing_objects -- - [RECORDS_PER_BATCH]
+//!
+//! The second form reads an endless file from a pipe, lands an object for each record and archives batch by batch, as it goes in
+//! production: what is archived is no longer in the landing. It prints one line of JSON, for `benches/growth.py`.
 //!
 //! Lands the records in a store in memory, archives them in batches of as many as the function's trigger brings (500 unless
 //! said otherwise), and compacts them. Told are the function's own time, which no network is in, and the calls of the
@@ -106,14 +110,57 @@ async fn run(what: &str, lines: &[String], per_object: usize, per_batch: usize) 
     );
 }
 
+/// Processor seconds of this thread so far: the first figure of Linux's `schedstat`, in nanoseconds.
+fn processor_s() -> f64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    text.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e9
+}
+
+/// Lands, archives and at the end compacts what comes through the pipe.
+async fn stream(per_batch: usize) {
+    let store = Counting::default();
+    let mut lines = std::io::stdin().lock().lines();
+    let (mut records, mut archived_s) = (0_u64, 0.0);
+    loop {
+        let mut keys = Vec::with_capacity(per_batch);
+        for line in lines.by_ref().take(per_batch) {
+            let key = format!("landing/predictions/pickup-eta/dt=2026-11-25/hour=08/{records:08}.json");
+            store.put_object(&key, Bytes::from(line.unwrap() + "\n"), PutCondition::Always).await.unwrap();
+            keys.push(S3Key::from_plain(key));
+            records += 1;
+        }
+        if keys.is_empty() {
+            break;
+        }
+        let before_s = processor_s();
+        let outcome = archive_batch(&store, keys.into_iter(), DecodeLimits::default()).await;
+        archived_s += processor_s() - before_s;
+        assert!(outcome.failures.is_empty() && outcome.summary.quarantined == 0, "{:?}", outcome.summary);
+    }
+    let before_s = processor_s();
+    let outcome = compact(&store, None).await.unwrap();
+    assert!(outcome.failures.is_empty());
+    let compacted_s = processor_s() - before_s;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak_kb = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim().trim_end_matches(" kB");
+    println!(
+        r#"{{"records":{records},"archive_s":{archived_s},"compact_s":{compacted_s},"puts":{},"gets":{},"peak_kb":{peak_kb}}}"#,
+        store.puts.load(Ordering::Relaxed),
+        store.gets.load(Ordering::Relaxed),
+    );
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let Some(path) = arguments.first() else {
-        println!("landing_objects RECORDS.jsonl [RECORDS_PER_BATCH]");
+        println!("landing_objects RECORDS.jsonl | - [RECORDS_PER_BATCH]");
         return;
     };
     let per_batch = arguments.get(1).map_or(500, |text| text.parse().unwrap());
+    if path == "-" {
+        return stream(per_batch).await;
+    }
     let file = BufReader::new(std::fs::File::open(path).unwrap());
     let lines: Vec<String> = file.lines().map(|line| line.unwrap() + "\n").collect();
     println!("{} records, {per_batch} in a batch; calls are per record", lines.len());
