@@ -3,7 +3,7 @@
 //!     cargo run --release -p dataset-extractor --example extract_speed -- serve FOLDER ROWS     # in one terminal
 //!     cargo run --release -p dataset-extractor --example extract_speed -- extract …  # in another: what it prints
 //!
-//! The first process is the local cloud's warehouse and S3, on disk; the second is the extractor alone, so that its memory is
+//! The second with `MALLOC_ARENA_MAX=1` in its environment, as the function has it. The first process is the local cloud's warehouse and S3, on disk; the second is the extractor alone, so that its memory is
 //! its own.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

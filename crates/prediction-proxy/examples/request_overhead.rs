@@ -6,8 +6,8 @@
 //! request_overhead in-memory CANDIDATES REQUESTS
 //! ```
 //!
-//! The second form answers requests within this process, store and endpoint in memory, and prints nothing: for counting
-//! instructions and allocations of the proxy's own code.
+//! The second form answers requests within this process, store and endpoint in memory, and prints nothing of its own (the
+//! proxy prints its metrics): for counting instructions and allocations of the proxy's own code.
 //!
 //! Any program that speaks the Runtime API will do; `benches/request_peers.py` runs this for ours and for a handler in
 //! Python, in turn. S3 and the endpoint live in this process: they answer at once and check no signature. One JSON object
