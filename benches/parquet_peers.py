@@ -10,38 +10,27 @@ only (its columns that do not repeat) say where the floor is. Nothing is install
 """
 
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 
-ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 11
-sys.argv[1:] = []
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-import features_peers as peers
+import peers
+from features_peers import seconds
+
 import duckdb
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+from features_arithmetic import COLUMNS, NAMES, duckdb_query, polars_expressions, with_numpy
 
-INPUTS = [*peers.COLUMNS, "duration_s"]
-REPEATING = [name for name in peers.NAMES if name.startswith(("is_", "pu_", "do_"))] + ["passengers"]
-
-
-def build():
-    command = ["cargo", "build", "--release", "-p", "feature-batch", "--example", "parquet_speed", "--message-format=json"]
-    out = subprocess.run(command, cwd=peers.ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
-    for line in out.splitlines():
-        if '"executable":"' in line and '"name":"parquet_speed"' in line:
-            return line.split('"executable":"')[1].split('"')[0]
-    sys.exit("cargo built no example")
+INPUTS = [*COLUMNS, "duration_s"]
+REPEATING = [name for name in NAMES if name.startswith(("is_", "pu_", "do_"))] + ["passengers"]
 
 
 def write_trips(path, folder):
-    subprocess.run([peers.build(), "data", folder], check=True)
-    columns = {name: np.load(f"{folder}/{name}.npy") for name in peers.COLUMNS}
+    subprocess.run([peers.built("features", "bench", "features"), "data", folder], check=True)
+    columns = {name: np.load(f"{folder}/{name}.npy") for name in COLUMNS}
     at = pa.array(columns["pickup_s"] * 1_000_000).cast(pa.timestamp("us", tz="UTC"))
     duration = np.round(np.random.default_rng(1).uniform(60, 3600, len(at)))
     table = pa.table({**columns, "requested_at": at, "duration_s": duration})
@@ -51,8 +40,8 @@ def write_trips(path, folder):
 
 def with_pyarrow(path, output, dictionary):
     table = pq.read_table(path, columns=INPUTS, use_threads=False)
-    columns = peers.with_numpy(*[table[name].to_numpy() for name in peers.COLUMNS])
-    result = pa.table({"label": table["duration_s"], **dict(zip(peers.NAMES, columns))})
+    columns = with_numpy(*[table[name].to_numpy() for name in COLUMNS])
+    result = pa.table({"label": table["duration_s"], **dict(zip(NAMES, columns))})
     pq.write_table(
         result, output, compression="zstd", compression_level=1, use_dictionary=dictionary)
 
@@ -60,7 +49,8 @@ def with_pyarrow(path, output, dictionary):
 def main():
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
-    binary = build()
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 11
+    binary = peers.built("feature-batch", "example", "parquet_speed")
     with tempfile.TemporaryDirectory() as folder:
         trips = f"{folder}/trips.parquet"
         rows = write_trips(trips, folder)
@@ -72,30 +62,25 @@ def main():
             server.stdin.flush()
             return float(server.stdout.readline())
 
-        expressions = [pl.col("duration_s").alias("label"), *peers.polars_expressions()]
+        expressions = [pl.col("duration_s").alias("label"), *polars_expressions()]
         database = duckdb.connect()
         database.execute("SET threads = 1")
-        query = peers.duckdb_query(f"'{trips}'").replace("SELECT km AS", "SELECT duration_s AS label, km AS")
+        query = duckdb_query(f"'{trips}'").replace("SELECT km AS", "SELECT duration_s AS label, km AS")
         copy = f"COPY ({query}) TO '{folder}/duckdb.parquet' (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
         runs = {
             "ours": lambda: ask("run"),
-            "numpy + pyarrow": lambda: peers.seconds(lambda: with_pyarrow(trips, f"{folder}/pyarrow.parquet", True)),
-            "numpy + pyarrow, tuned": lambda: peers.seconds(lambda: with_pyarrow(trips, f"{folder}/tuned.parquet", REPEATING)),
-            "polars": lambda: peers.seconds(
+            "numpy + pyarrow": lambda: seconds(lambda: with_pyarrow(trips, f"{folder}/pyarrow.parquet", True)),
+            "numpy + pyarrow, tuned": lambda: seconds(lambda: with_pyarrow(trips, f"{folder}/tuned.parquet", REPEATING)),
+            "polars": lambda: seconds(
                 lambda: pl.scan_parquet(trips).select(expressions).sink_parquet(
                     f"{folder}/polars.parquet", compression="zstd", compression_level=1)),
-            "duckdb": lambda: peers.seconds(lambda: database.execute(copy)),
+            "duckdb": lambda: seconds(lambda: database.execute(copy)),
             "parquet crate, reading only": lambda: ask("read"),
             "parquet crate, writing only": lambda: ask("write"),
             "zstd only": lambda: ask("compress"),
             "ours, two threads": lambda: ask("run2"),
         }
-        times = {name: [] for name in runs}
-        for measured in range(-1, ROUNDS):
-            for name, run in runs.items():
-                value = run()
-                if measured >= 0:
-                    times[name].append(value)
+        times = peers.taken_in_turn(runs, rounds)
         server.stdin.close()
         server.wait()
 
@@ -110,13 +95,13 @@ def main():
                 error = np.max(np.abs(a - b) / np.maximum(np.abs(b), 1))
                 if not error <= 1e-10:
                     sys.exit(f"{name} computes something else: {error}")
-    peers.table(f"{rows:,} rows, M rows/s ({ROUNDS} rounds, medians)", times, "ours", "M rows/s", lambda s: rows / s / 1e6)
+    versions = {module.__name__: module.__version__ for module in (np, pl, duckdb, pa)}
+    peers.tell(
+        "features, Parquet to Parquet", f"{rows:,} rows, one thread", "M rows/s",
+        {name: [rows / value / 1e6 for value in of] for name, of in times.items()}, less_is_better=False, aim=3,
+        beside=[name for name in times if name not in ("ours", "polars", "duckdb") and not name.startswith("numpy")], versions=versions)
     print("files, MB: " + ", ".join(f"{name} {size:.0f}" for name, size in sizes.items()))
-    fastest = min((name for name in times if name.split(" ")[0] in ("numpy", "polars", "duckdb")), key=lambda name: statistics.median(times[name]))
-    ratio = statistics.median(theirs / mine for theirs, mine in zip(times[fastest], times["ours"]))
-    print(f"the fastest peer is {fastest}; ours is {ratio:.2f} times as fast")
-    versions = ", ".join(f"{module.__name__} {module.__version__}" for module in (np, pl, duckdb, pa))
-    print(f"{versions}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    print(", ".join(f"{name} {value}" for name, value in {**peers.machine(), **versions}.items()))
 
 
 if __name__ == "__main__":

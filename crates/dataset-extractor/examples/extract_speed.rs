@@ -28,7 +28,7 @@ async fn main() {
     match arguments.as_slice() {
         ["serve", folder, rows] => serve(Path::new(folder), rows.parse().unwrap()).await,
         ["extract", warehouse, s3, id, secret] => {
-            run(warehouse, s3, Credentials::new(*id, *secret, None, None, "local")).await
+            run(warehouse, s3, Credentials::new(*id, *secret, None, None, "local")).await;
         }
         other => panic!("serve FOLDER ROWS, or extract WAREHOUSE S3 KEY SECRET; not {other:?}"),
     }

@@ -133,7 +133,7 @@ async fn stream(per_batch: usize) {
             break;
         }
         let before_s = processor_s();
-        let outcome = archive_batch(&store, keys.into_iter(), DecodeLimits::default()).await;
+        let outcome = archive_batch(&store, keys, DecodeLimits::default()).await;
         archived_s += processor_s() - before_s;
         assert!(outcome.failures.is_empty() && outcome.summary.quarantined == 0, "{:?}", outcome.summary);
     }
