@@ -197,6 +197,10 @@ pub fn parse_json<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, Box<Pr
             Problem::new(422, "invalid_value", "Invalid request", "the body must be a JSON object, not an array");
         return Err(Box::new(problem));
     }
+    // Keeping the path costs a copy of each key: it is kept in a second reading, where something is wrong.
+    if let Ok(value) = serde_json::from_slice(body) {
+        return Ok(value);
+    }
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value = match serde_path_to_error::deserialize(&mut reader) {
         Ok(value) => value,

@@ -28,8 +28,7 @@ use cloud::{
     config::Environment,
     endpoint::{Answer, Invocation as Asked, InvokeEndpoint, InvokeError},
     http::HttpEvent,
-    memory::MemoryStore,
-    object_store::{PutCondition, PutObject as _},
+    object_store::{ETag, GetObject, GetOutcome, Object, PutCondition, PutObject, PutOutcome, StoreError},
     release_cache::ReleaseCache,
 };
 use domain::{Arm, ExperimentPlan, FeatureSpecSource, Limits, Release, ReleasePointer, lake};
@@ -410,15 +409,32 @@ impl InvokeEndpoint for AtOnce {
     }
 }
 
+/// What was released; what is put there is only counted as stored.
+#[derive(Clone)]
+struct Released(Arc<HashMap<String, Bytes>>);
+
+#[async_trait]
+impl GetObject for Released {
+    async fn get_object(&self, key: &str, _if_none_match: Option<&ETag>) -> Result<GetOutcome, StoreError> {
+        let found = self.0.get(key).cloned();
+        Ok(found.map_or(GetOutcome::Missing, |bytes| GetOutcome::Found(Object { bytes, etag: ETag(String::new()) })))
+    }
+}
+
+#[async_trait]
+impl PutObject for Released {
+    async fn put_object(&self, _: &str, bytes: Bytes, _: PutCondition) -> Result<PutOutcome, StoreError> {
+        std::hint::black_box(bytes);
+        Ok(PutOutcome::Stored(ETag(String::new())))
+    }
+}
+
 /// From an event's bytes to its answer's, `requests` times.
 async fn in_memory(candidates: usize, requests: usize) -> Result<(), Failure> {
     let table =
         [("LAKE_BUCKET", BUCKET), ("DEFAULT_MODEL", "pickup-eta"), ("MAX_ID_SKEW_S", "0"), ("RELEASE_TTL_S", "3600")];
     let config = Config::from_environment(&Environment::of_table(&table))?;
-    let lake = MemoryStore::default();
-    for (key, object) in objects()? {
-        lake.put_object(&key, object, PutCondition::Always).await?;
-    }
+    let lake = Released(Arc::new(objects()?));
     let releases = ReleaseCache::new(lake, Duration::from_secs(config.release_ttl_s), preparing(&config));
     let proxy = Proxy { releases, endpoint: Arc::new(AtOnce), health: Arc::default(), config };
     let event = event(candidates, 0);

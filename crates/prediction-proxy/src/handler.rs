@@ -115,7 +115,7 @@ where
     S: GetObject + PutObject + Clone + 'static,
     E: InvokeEndpoint + 'static,
 {
-    let resolved = ResolvedRequest::read(event, &proxy.config, invocation.now, invocation.random)?;
+    let mut resolved = ResolvedRequest::read(event, &proxy.config, invocation.now, invocation.random)?;
     // A release that is known already must not cost the deadline where S3 hangs.
     let deadline = resolved.deadline_ms.map_or(DEFAULT_PATIENCE, |ms| Duration::from_millis(u64::from(ms)));
     let active = proxy.releases.get(&resolved.model, deadline.min(DEFAULT_PATIENCE) / 2).await?;
@@ -125,26 +125,12 @@ where
     }
     let transform_began = Instant::now();
     let request = &resolved.request;
-    let (rows, candidates) =
+    let (rows, transformed) =
         active.prepared.transform(resolved.requested_at, &request.inputs, &request.candidates, |features| {
-            let candidates: Vec<CandidateRecord> = request
-                .candidates
-                .iter()
-                .enumerate()
-                .map(|(row, candidate)| CandidateRecord {
-                    candidate_id: candidate.candidate_id.clone(),
-                    inputs: candidate.inputs.clone(),
-                    features: features.row(row).collect(),
-                    prediction: features.fallback()[row],
-                    fallback: features.fallback()[row],
-                    uncorrected: None,
-                    last_shown: candidate.last_shown,
-                    shown: None,
-                    lower: None,
-                    upper: None,
-                })
+            let transformed: Vec<(Vec<Option<f64>>, f64)> = (0..request.candidates.len())
+                .map(|row| (features.row(row).collect(), features.fallback()[row]))
                 .collect();
-            (EndpointRows::of(features, &active.release.calling), candidates)
+            (EndpointRows::of(features, &active.release.calling), transformed)
         })?;
     let transform_us = micros_since(transform_began);
 
@@ -157,7 +143,7 @@ where
     // Of the raw inputs: what is archived may be hidden.
     let correction = active.release.correction.as_ref();
     let factor = correction.map(|correction| correction.factor(&request.inputs, resolved.requested_at));
-    let mut record = unanswered_record(&resolved, &active, arm, assignment, candidates);
+    let mut record = unanswered_record(&mut resolved, &active, arm, assignment, transformed);
     // Here, so that neither lake nor log ever sees what is to be hidden.
     protect(&mut record, active.prepared.plan(), proxy.config.personal_data_key.as_ref());
     let endpoint_began = Instant::now();
@@ -221,15 +207,32 @@ fn archive_share(whole: Duration) -> Duration {
     (whole * ARCHIVE_SHARE_PERCENT / 100).max(ARCHIVE_FAIR.min(whole / 2))
 }
 
-/// The record before an endpoint was asked: the fallback's.
+/// The record before an endpoint was asked: the fallback's. Takes the request's inputs and candidates, since copies of them would be
+/// most of what a request allocates. `transformed`: features and fallback of each candidate.
 fn unanswered_record(
-    resolved: &ResolvedRequest,
+    resolved: &mut ResolvedRequest,
     active: &ActiveRelease<Transformer>,
     arm: &Arm,
     assignment: ArmAssignment,
-    candidates: Vec<CandidateRecord>,
+    transformed: Vec<(Vec<Option<f64>>, f64)>,
 ) -> PredictionRecord {
     let release = &active.release;
+    let candidates = std::mem::take(&mut resolved.request.candidates)
+        .into_iter()
+        .zip(transformed)
+        .map(|(candidate, (features, fallback))| CandidateRecord {
+            candidate_id: candidate.candidate_id,
+            inputs: candidate.inputs,
+            features,
+            prediction: fallback,
+            fallback,
+            uncorrected: None,
+            last_shown: candidate.last_shown,
+            shown: None,
+            lower: None,
+            upper: None,
+        })
+        .collect();
     PredictionRecord {
         prediction_id: resolved.prediction_id,
         model: resolved.model.clone(),
@@ -245,7 +248,7 @@ fn unanswered_record(
         endpoint: arm.endpoint.clone(),
         variant: arm.variant.clone(),
         model_version: arm.model_version.clone(),
-        inputs: resolved.request.inputs.clone(),
+        inputs: std::mem::take(&mut resolved.request.inputs),
         candidates,
         timings: Timings::default(),
     }
