@@ -38,19 +38,46 @@ pub(crate) struct Expected {
 /// How much of a body is held in memory before it is written.
 const PIECE: usize = 4 << 20;
 
-/// Writes a body to a temporary file and checks it against what the client says of it.
-pub(crate) async fn receive(store: &Store, body: Option<StreamingBlob>, expected: Expected) -> S3Result<Received> {
+/// So little of a file is read where it is: to hand it to another thread would take longer.
+const SMALL: u64 = 64 << 10;
+
+/// A body that has arrived and whose end is in memory only.
+pub(crate) struct Arrived {
+    writer: Writer,
+    rest: Vec<Bytes>,
+    expected: Expected,
+}
+
+impl Arrived {
+    /// Writes the rest to the temporary file and checks the whole against what the client says of it. It blocks.
+    pub(crate) fn finish(self) -> S3Result<Received> {
+        let path = self.writer.path.clone();
+        let finished = self.writer.append(&self.rest).map_err(internal).and_then(|writer| {
+            let md5: [u8; 16] = writer.md5.finalize();
+            let received = Received { path: writer.path, size: writer.size, md5, checksum: writer.hasher.finalize() };
+            check(self.expected, &received)?;
+            Ok(received)
+        });
+        if finished.is_err() {
+            let _ = std::fs::remove_file(&path);
+        }
+        finished
+    }
+}
+
+/// Takes a body in; what is large goes to a temporary file meanwhile.
+pub(crate) async fn receive(store: &Store, body: Option<StreamingBlob>, expected: Expected) -> S3Result<Arrived> {
     let path = store.temporary_path();
-    let result = write(body, path.clone(), expected).await;
+    let result = take_in(body, path.clone(), expected).await;
     if result.is_err() {
         let _ = tokio::fs::remove_file(&path).await;
     }
     result
 }
 
-async fn write(body: Option<StreamingBlob>, path: PathBuf, expected: Expected) -> S3Result<Received> {
+async fn take_in(body: Option<StreamingBlob>, path: PathBuf, expected: Expected) -> S3Result<Arrived> {
     let mut writer = Writer { hasher: hasher(&expected), md5: Md5::new(), file: None, size: 0, path };
-    let mut waiting = Vec::new();
+    let mut rest = Vec::new();
     let mut length = 0;
     if let Some(mut body) = body {
         while let Some(piece) = body.next().await {
@@ -59,18 +86,14 @@ async fn write(body: Option<StreamingBlob>, path: PathBuf, expected: Expected) -
                 s3_error!(IncompleteBody, "The request body terminated unexpectedly")
             })?;
             length += piece.len();
-            waiting.push(piece);
+            rest.push(piece);
             if length >= PIECE {
-                writer = in_background(move || writer.append(&waiting)).await?;
-                (waiting, length) = (Vec::new(), 0);
+                writer = in_background(move || writer.append(&rest)).await?;
+                (rest, length) = (Vec::new(), 0);
             }
         }
     }
-    let writer = in_background(move || writer.append(&waiting)).await?;
-    let md5: [u8; 16] = writer.md5.finalize();
-    let received = Received { path: writer.path, size: writer.size, md5, checksum: writer.hasher.finalize() };
-    check(expected, &received)?;
-    Ok(received)
+    Ok(Arrived { writer, rest, expected })
 }
 
 struct Writer {
@@ -158,13 +181,14 @@ fn check(expected: Expected, received: &Received) -> S3Result<()> {
 /// Part of a file as a body. A small one is read at once.
 pub(crate) async fn send(mut file: File, start: u64, length: u64) -> S3Result<StreamingBlob> {
     let first = length.min(PIECE as u64) as usize;
-    let (file, piece) = in_background(move || {
+    let read_first = move || {
         if start > 0 {
             file.seek(SeekFrom::Start(start))?;
         }
         read(file, first)
-    })
-    .await?;
+    };
+    let (file, piece) =
+        if length <= SMALL { read_first().map_err(internal)? } else { in_background(read_first).await? };
     let rest = length - first as u64;
     // A read that fails ends the body: the client sees that it is too short.
     let more = stream::try_unfold((file, rest), |(file, rest)| async move {

@@ -139,16 +139,18 @@ impl S3 for Service {
             checksum: given_checksums!(input),
             trailers: req.trailing_headers,
         };
-        let received = body::receive(&self.store, input.body, expected).await?;
-        let mut info = ObjectInfo {
-            key: input.key,
-            etag: hex(&received.md5),
-            attributes: given_attributes!(input),
-            ..ObjectInfo::default()
-        };
-        info.set_checksum(received.checksum);
+        let arrived = body::receive(&self.store, input.body, expected).await?;
         let condition = Condition { if_match: input.if_match, if_none_match: input.if_none_match };
-        let info = self.publish(input.bucket, info, received.path, condition, "ObjectCreated:Put").await?;
+        let mut info = ObjectInfo { key: input.key, attributes: given_attributes!(input), ..ObjectInfo::default() };
+        let (store, bucket) = (self.store.clone(), input.bucket);
+        // Once to another thread and back: most objects are small, and the way there takes longer than the work.
+        let info = blocking(move || {
+            let received = arrived.finish()?;
+            info.etag = hex(&received.md5);
+            info.set_checksum(received.checksum);
+            store.publish(&bucket, info, &received.path, &condition, "ObjectCreated:Put")
+        })
+        .await?;
         let mut output = PutObjectOutput { e_tag: Some(etag(&info.etag)), ..PutObjectOutput::default() };
         tell_checksums!(output, &info, true);
         Ok(S3Response::new(output))
@@ -364,7 +366,8 @@ impl S3 for Service {
             checksum: given_checksums!(input),
             trailers: req.trailing_headers,
         };
-        let received = body::receive(&self.store, input.body, expected).await?;
+        let arrived = body::receive(&self.store, input.body, expected).await?;
+        let received = blocking(move || arrived.finish()).await?;
         let checksum = received.checksum.clone();
         let output = UploadPartOutput {
             e_tag: Some(etag(&hex(&received.md5))),

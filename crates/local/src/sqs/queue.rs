@@ -32,6 +32,31 @@ struct State {
     delayed: Vec<(Instant, Message)>,
     /// By receipt.
     in_flight: BTreeMap<String, (Instant, Message)>,
+    /// Nothing that is delayed or in flight becomes visible before this: until then nobody need look through them.
+    next_due: Option<Instant>,
+}
+
+impl State {
+    fn due_at(&mut self, until: Instant) {
+        self.next_due = Some(self.next_due.map_or(until, |next| next.min(until)));
+    }
+
+    /// All that has been hidden long enough, delayed ones first.
+    fn take_due(&mut self, now: Instant) -> Vec<Message> {
+        if self.next_due.is_none_or(|next| next > now) {
+            return Vec::new();
+        }
+        let mut due = Vec::new();
+        let delayed = std::mem::take(&mut self.delayed);
+        let (expired, delayed): (Vec<_>, Vec<_>) = delayed.into_iter().partition(|(until, _)| *until <= now);
+        self.delayed = delayed;
+        due.extend(expired.into_iter().map(|(_, message)| message));
+        let expired = self.in_flight.extract_if(.., |_, (until, _)| *until <= now);
+        due.extend(expired.map(|(_, (_, message))| message));
+        let hidden = self.in_flight.values().map(|(until, _)| *until);
+        self.next_due = hidden.chain(self.delayed.iter().map(|(until, _)| *until)).min();
+        due
+    }
 }
 
 #[derive(Debug)]
@@ -122,7 +147,9 @@ impl Queue {
             if delay.is_zero() {
                 state.visible.push_back(message);
             } else {
-                state.delayed.push((Instant::now() + delay, message));
+                let until = Instant::now() + delay;
+                state.delayed.push((until, message));
+                state.due_at(until);
             }
         });
         self.arrived.notify_waiters();
@@ -146,6 +173,7 @@ impl Queue {
             }
             for message in &received {
                 state.in_flight.insert(message.receipt.clone(), (until, message.clone()));
+                state.due_at(until);
             }
             received
         })
@@ -155,18 +183,8 @@ impl Queue {
     fn wake_up(&self) {
         let now = Instant::now();
         let dead = self.with(|state| {
-            let (due, delayed) = std::mem::take(&mut state.delayed).into_iter().partition(|(until, _)| *until <= now);
-            state.delayed = delayed;
-            let due: Vec<(Instant, Message)> = due;
-            state.visible.extend(due.into_iter().map(|(_, message)| message));
-            let expired: Vec<String> = state
-                .in_flight
-                .iter()
-                .filter(|(_, (until, _))| *until <= now)
-                .map(|(receipt, _)| receipt.clone())
-                .collect();
             let mut dead = Vec::new();
-            for (_, message) in expired.iter().filter_map(|receipt| state.in_flight.remove(receipt)) {
+            for message in state.take_due(now) {
                 match &self.dead_letters {
                     Some((queue, most)) if message.receive_count >= *most => dead.push((queue.clone(), message)),
                     _ => state.visible.push_back(message),
@@ -186,12 +204,13 @@ impl Queue {
 
     /// Hides a received message for `visibility` from now.
     pub(crate) fn change_visibility(&self, receipt: &str, visibility: Duration) -> bool {
-        let known = self.with(|state| match state.in_flight.get_mut(receipt) {
-            Some((until, _)) => {
-                *until = Instant::now() + visibility;
-                true
+        let hidden_until = Instant::now() + visibility;
+        let known = self.with(|state| {
+            let known = state.in_flight.get_mut(receipt).map(|(until, _)| *until = hidden_until).is_some();
+            if known {
+                state.due_at(hidden_until);
             }
-            None => false,
+            known
         });
         if known {
             if visibility.is_zero() {
@@ -207,11 +226,7 @@ impl Queue {
         loop {
             let arrived = self.arrived.notified();
             self.wake_up();
-            let (ready, due) = self.with(|state| {
-                let hidden = state.in_flight.values().map(|(until, _)| *until);
-                let delayed = state.delayed.iter().map(|(until, _)| *until);
-                (!state.visible.is_empty(), hidden.chain(delayed).min())
-            });
+            let (ready, due) = self.with(|state| (!state.visible.is_empty(), state.next_due));
             if ready {
                 return;
             }
@@ -286,5 +301,23 @@ mod tests {
         assert!(queue.delete(&message.receipt));
         tokio::time::sleep(Duration::from_millis(80)).await;
         assert!(queue.receive(1, None).is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_is_due_later_comes_though_an_earlier_one_is_gone() {
+        let queues = Queues::new(&[spec("q", None)], "us-east-1", "000000000000");
+        let queue = &queues.0["q"];
+        queue.send("soon", Some(Duration::from_millis(20)));
+        queue.send("later", Some(Duration::from_millis(60)));
+        let mut got = Vec::new();
+        while got.len() < 2 {
+            tokio::time::timeout(Duration::from_secs(5), queue.wait()).await.unwrap();
+            for message in queue.receive(1, None) {
+                assert!(queue.delete(&message.receipt));
+                got.push(message.body.to_string());
+            }
+        }
+        assert_eq!(got, ["soon", "later"]);
+        assert_eq!(queue.depth(), Depth::default());
     }
 }
