@@ -26,7 +26,7 @@ RESULTS = HERE / "results"
 NAMED = {
     "features": ["features_peers.py", ["15"], ["3"]],
     "parquet": ["parquet_peers.py", ["11"], ["2"]],
-    "archive": ["archive_peers.py", ["5"], ["1", "--records", "50000"]],
+    "archive": ["archive_peers.py", ["3"], ["1", "--records", "50000"]],
     "evaluation": ["evaluation_peers.py", ["1000000", "7"], ["100000", "2"]],
     "extract": ["extract_peers.py", ["1000000", "5"], ["100000", "1"]],
     "request": ["request_peers.py", ["5", "1000"], ["1", "200"]],
