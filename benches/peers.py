@@ -22,7 +22,7 @@ def built(package, kind, name):
     With the whole workspace's features, so that all of our programs share one build of what they depend on.
     """
     how = ["bench", "--no-run"] if kind == "bench" else ["build", "--release"]
-    command = ["cargo", *how, "--locked", "--workspace", f"--{kind}", name, "--message-format=json"]
+    command = ["cargo", *how, "--quiet", "--locked", "--workspace", f"--{kind}", name, "--message-format=json"]
     out = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
     for line in out.splitlines():
         message = json.loads(line)

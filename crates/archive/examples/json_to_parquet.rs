@@ -1,6 +1,7 @@
 //! Landed prediction records from JSON lines to a Parquet segment, for `benches/archive_peers.py`.
 //!
-//! `data PATH RECORDS CANDIDATES [HOURS]` writes records of one hour, or of several, the same ones each time. `run INPUT OUTPUT` does what the
+//! `data PATH RECORDS CANDIDATES [HOURS]` writes records of one hour in any order, or of several as time goes by, the same ones each
+//! time. `run INPUT OUTPUT` does what the
 //! archiver does with a batch of landed objects, twice, and prints the second run's seconds, by the clock and of the
 //! processor: reading the lines with all checks, sorting them by id without duplicates, Parquet. `stages INPUT OUTPUT` prints the seconds of each. `repeat INPUT
 //! OUTPUT N` runs N times and nothing else, for profilers.
@@ -47,9 +48,9 @@ impl Random {
     }
 }
 
-fn record(random: &mut Random, number: u64, candidates: u64, hours: u64) -> PredictionRecord {
+fn record(random: &mut Random, number: u64, candidates: u64, at_us: u64) -> PredictionRecord {
     let hour: Timestamp = "2026-11-25T08:00:00Z".parse().unwrap();
-    let requested_at = hour + Span::new().microseconds(i64::try_from(random.below(hours * 3_600_000_000)).unwrap());
+    let requested_at = hour + Span::new().microseconds(i64::try_from(at_us).unwrap());
     let mut bytes = [0; 10];
     bytes[..8].copy_from_slice(&random.next().to_le_bytes());
     let arm = ["champion", "challenger"][random.below(2) as usize];
@@ -144,10 +145,15 @@ fn main() {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["data", path, records, candidates, hours @ ..] => {
             let (mut random, candidates) = (Random(20_261_125), candidates.parse().unwrap());
-            let hours = hours.first().map_or(1, |hours| hours.parse().unwrap());
+            let hours: u64 = hours.first().map_or(1, |hours| hours.parse().unwrap());
+            let records: u64 = records.parse().unwrap();
             let mut file = BufWriter::new(File::create(path).unwrap());
-            for number in 0..records.parse().unwrap() {
-                serde_json::to_writer(&mut file, &record(&mut random, number, candidates, hours)).unwrap();
+            for number in 0..records {
+                let at_us = match hours {
+                    1 => random.below(3_600_000_000),
+                    _ => number * 3_600_000 / records * hours * 1_000,
+                };
+                serde_json::to_writer(&mut file, &record(&mut random, number, candidates, at_us)).unwrap();
                 file.write_all(b"\n").unwrap();
             }
             file.flush().unwrap();
