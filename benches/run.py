@@ -30,7 +30,7 @@ NAMED = {
     "evaluation": ["evaluation_peers.py", ["1000000", "7"], ["100000", "2"]],
     "extract": ["extract_peers.py", ["1000000", "5"], ["100000", "1"]],
     "request": ["request_peers.py", ["5", "1000"], ["1", "200"]],
-    "load": ["load_peers.py", [], ["--quick"]],
+    "load": ["load_peers.py", ["--rounds", "2"], ["--quick"]],
     "growth": ["growth.py", [], ["--most", "100000", "--rounds", "1"]],
 }
 MARK = "<!-- benches/run.py writes what follows -->\n", "<!-- until here -->\n"
