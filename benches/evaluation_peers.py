@@ -61,12 +61,6 @@ def polars_query(folder):
     )
 
 
-def peak_mib(command):
-    """The peak resident memory that a run of its own tells."""
-    out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return int(out.split("VmHWM:")[1].split()[0]) / 1024
-
-
 def main():
     binary = peers.built("archive", "example", "join_speed")
     with tempfile.TemporaryDirectory() as folder:
@@ -103,11 +97,8 @@ def main():
             for mine, other in zip(ours, rows, strict=True):
                 if mine[:3] != tuple(other[:3]) or any(abs(a - b) > 1e-6 * abs(b) for a, b in zip(mine[3:], other[3:])):
                     sys.exit(f"{name} computes something else: {mine} {other}")
-        peak = peak_mib([binary, "repeat", folder, "1"])
-        peak_peer = peak_mib([sys.executable, "-c", (
-            "import duckdb; c = duckdb.connect(); c.execute('SET threads = 1'); "
-            f"c.execute('''{query}''').fetchall(); "
-            "print([line for line in open('/proc/self/status') if line.startswith('VmHWM')][0])")])
+        in_duckdb = f"import duckdb; c = duckdb.connect(); c.execute('SET threads = 1'); c.execute('''{query}''').fetchall()"
+        peak, peak_peer = (peers.ran(of)[2] / 2**20 for of in ([binary, "repeat", folder, "1"], [sys.executable, "-c", in_duckdb]))
 
     print(f"{ROWS:,} predictions and outcomes, {size:.0f} MB of Parquet")
     versions = {module.__name__: module.__version__ for module in (duckdb, pl)}

@@ -19,7 +19,7 @@ import tempfile
 import peers
 
 PEER = """
-import resource, sys, time
+import sys, time
 import grpc, pyarrow.parquet as pq
 from google.api_core.client_options import ClientOptions
 from google.auth.credentials import AnonymousCredentials
@@ -34,8 +34,7 @@ result = client.query("SELECT * FROM city.rides").result()
 queried = time.monotonic()
 table = result.to_arrow(bqstorage_client=reader)
 pq.write_table(table, out, compression="zstd")
-usage = resource.getrusage(resource.RUSAGE_SELF)
-print(table.num_rows, queried - began, time.monotonic() - queried, usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime)
+print(table.num_rows, queried - began, time.monotonic() - queried)
 """
 
 
@@ -52,26 +51,23 @@ def main():
         server = subprocess.Popen([program, "serve", folder, str(rows)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         _, *where = server.stdout.readline().split()
 
-        def measured(command):
+        def measured(command, environment=None):
+            """What it printed, and what it took of the processor (the server beside it) and of memory."""
             before = processor_s(server.pid)
-            # As infra/template.yaml sets it; the peer is measured with what is better for it, which is nothing.
-            environment = {**os.environ, "MALLOC_ARENA_MAX": "1"} if command[0] == program else None
-            told = subprocess.run([str(word) for word in command], capture_output=True, text=True, env=environment)
-            if told.returncode:
-                sys.exit(told.stderr)
-            return told.stdout, processor_s(server.pid) - before
+            told, own_s, peak = peers.ran(command, environment)
+            return told, {"own_s": own_s, "peak_mib": peak / 2**20, "server_s": processor_s(server.pid) - before}
 
         def ours():
-            told, server_s = measured([program, "extract", *where])
+            # As infra/template.yaml sets it; the peer is measured with what is better for it, which is nothing.
+            told, figures = measured([program, "extract", *where], {**os.environ, "MALLOC_ARENA_MAX": "1"})
             query_s, read_s, write_s = map(float, re.search(r"query ([\d.]+) s; read ([\d.]+) s, write ([\d.]+) s", told).groups())
-            own_s, peak_mib = float(re.search(r"processor ([\d.]+) s", told)[1]), int(re.search(r"peak (\d+) kB", told)[1]) / 1024
-            return {"extract_s": read_s + write_s, "own_s": own_s, "peak_mib": peak_mib, "query_s": query_s, "server_s": server_s}
+            return {**figures, "query_s": query_s, "extract_s": read_s + write_s}
 
         def theirs():
-            told, server_s = measured([sys.executable, "-c", PEER, where[0], f"{folder}/peer.parquet"])
-            found, query_s, extract_s, peak_mib, own_s = map(float, told.split())
+            told, figures = measured([sys.executable, "-c", PEER, where[0], f"{folder}/peer.parquet"])
+            found, query_s, extract_s = map(float, told.split())
             assert found == rows, told
-            return {"extract_s": extract_s, "own_s": own_s, "peak_mib": peak_mib, "query_s": query_s, "server_s": server_s}
+            return {**figures, "query_s": query_s, "extract_s": extract_s}
 
         taken = peers.taken_in_turn({"ours": ours, "Google's client and pyarrow": theirs}, rounds, warm=0)
         server.stdin.close()

@@ -38,14 +38,8 @@ def evaluated(records, rounds):
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([program, "data", folder, str(records)], check=True)
         times = max(1, 100_000 // records)
-        seconds = []
-        for _ in range(rounds):
-            before = os.times()
-            out = subprocess.run([program, "repeat", folder, str(times)], check=True, stdout=subprocess.PIPE, text=True).stdout
-            after = os.times()
-            used = after.children_user + after.children_system - before.children_user - before.children_system
-            seconds.append(used / times)
-        return statistics.median(seconds), int(out.split("VmHWM:")[1].split()[0]) / 1024
+        runs = [peers.ran([program, "repeat", folder, times]) for _ in range(rounds)]
+    return statistics.median(seconds / times for _, seconds, _ in runs), max(peak for _, _, peak in runs) / 2**20
 
 
 def asked(rounds):

@@ -81,7 +81,7 @@ def main():
             was = [f"{value:,}" for value in before.values()] if before else ["", ""]
             print(f"{name:48}{instructions:14,.0f}{was[0]:>14}{allocations:13,.2f}{was[1]:>10}", flush=True)
             for kind, value in measured[name].items():
-                # Half an allocation more is a change too.
+                # Less than half an allocation more is noise: maps grow now and then.
                 if before and value > before[kind] * (1 + TOLERANCE) + (0.5 if kind == "allocations" else 0):
                     grown.append(f"{name}: {kind} {before[kind]:,} → {value:,}")
     if arguments.write:

@@ -32,6 +32,17 @@ def built(package, kind, name):
     sys.exit(f"cargo built no {kind} {name} of {package}")
 
 
+def ran(command, environment=None):
+    """A process of its own: what it printed, its processor seconds, and its peak memory in bytes."""
+    process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True, env=environment)
+    out = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{command[0]} failed with {process.returncode}")
+    return out, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
+
+
 def taken_in_turn(runs, rounds, warm=1):
     """What each of `runs` (name to function) gives, round by round in turn; the first `warm` rounds do not count."""
     values = {name: [] for name in runs}

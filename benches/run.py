@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 import peers
+from growth import exponents
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
@@ -100,8 +101,6 @@ def growth_table(results):
     lines = ["| path | from | to | exponent, largest step | exponent, all |", "|---|---|---|---|---|"]
     for result in of_each(results, "growth"):
         sizes, slopes = result["sizes"], result["exponents"]
-        from growth import exponents
-
         (overall,) = exponents([sizes[0], sizes[-1]], [result["seconds"][0], result["seconds"][-1]])
         ends = [f"{size:,} {result['of']}" for size in (sizes[0], sizes[-1])]
         lines.append(f"| {result['growth']} | {ends[0]} | {ends[1]} | {max(slopes):.2f} | {overall:.2f} |")

@@ -104,19 +104,6 @@ async fn run(warehouse: &str, s3: &str, credentials: Credentials) {
     // The warehouse's own bytes of a row, as BigQuery counts: 8 for a number, 2 + length for a text, 1 for a bool.
     let bytes = rows * f64::from(8 * 8 + 2 + 8 + 1);
     println!("{rows} rows, {} files, {} bytes of Parquet", done.published.files, done.published.bytes);
-    println!(
-        "query {query_s:.2} s; read {:.2} s, write {:.2} s; processor {:.2} s",
-        done.read_s,
-        done.write_s,
-        processor_s()
-    );
+    println!("query {query_s:.2} s; read {:.2} s, write {:.2} s", done.read_s, done.write_s);
     println!("{:.0} rows/s, {:.1} MB/s; peak {peak}", rows / total_s, bytes / total_s / 1e6);
-}
-
-/// This process's user and system time, seconds: Linux counts in hundredths.
-fn processor_s() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<f64> =
-        stat.rsplit(") ").next().unwrap().split(' ').skip(11).take(2).map(|field| field.parse().unwrap()).collect();
-    fields.iter().sum::<f64>() / 100.0
 }

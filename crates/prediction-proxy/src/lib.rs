@@ -42,7 +42,7 @@ use lambda_runtime::{Error, LambdaEvent, service_fn, tracing};
 pub use personal_data::PersonalDataKey;
 pub use request::{PredictionAnswer, PredictionOfCandidate};
 
-/// How long a start waits for the release in force: longer ones are found to be slow by the first request.
+/// How long a start waits for the release in force. Where the lake takes longer, the first request waits for the same read.
 const WARM_UP: Duration = Duration::from_millis(500);
 
 /// What the release cache keeps warm: the compiled spec, bound to the lookup tables that its release pins. Without a key for

@@ -4,7 +4,7 @@
 //!     cargo run --release -p result-archiver --example landing_objects -- records.jsonl [RECORDS_PER_BATCH]
 //!     … | cargo run --release -p result-archiver --example landing_objects -- - [RECORDS_PER_BATCH]
 //!
-//! The second form reads an endless file from a pipe, lands an object for each record and archives batch by batch, as it goes in
+//! The second form reads records from a pipe, as many as come, lands an object for each record and archives batch by batch, as it goes in
 //! production: what is archived is no longer in the landing. It prints one line of JSON, for `benches/growth.py`.
 //!
 //! Lands the records in a store in memory, archives them in batches of as many as the function's trigger brings (500 unless
