@@ -221,8 +221,10 @@ async fn from_data_to_predictions() {
     }
     assert!(codes.contains(&"ServiceUnavailable".to_owned()), "{codes:?}");
 
-    // An update: the old variants serve until the new ones do.
+    // An update: the old variants serve until the new ones do, and answer what they were asked before.
     create_config(&control, "c2", &[("only", "m2", 1.0)]).await;
+    let under_way = tokio::spawn(invoke("slow").target_variant("a").send());
+    tokio::time::sleep(Duration::from_millis(100)).await;
     control.update_endpoint().endpoint_name("eta").endpoint_config_name("c2").send().await.unwrap();
     while control.describe_endpoint().endpoint_name("eta").send().await.unwrap().endpoint_status()
         == Some(&EndpointStatus::Updating)
@@ -231,6 +233,7 @@ async fn from_data_to_predictions() {
     }
     assert_eq!(settled(&control, "eta").await.1, "c2");
     assert_eq!(invoke("1").send().await.unwrap().invoked_production_variant(), Some("only"));
+    assert_eq!(under_way.await.unwrap().unwrap().invoked_production_variant(), Some("a"));
     // A model that cannot start: the endpoint stays as it was.
     s3.put_object().bucket("lake").key("rubbish").body(ByteStream::from_static(b"no tar")).send().await.unwrap();
     create_model(&control, "m3", "s3://lake/rubbish").await;

@@ -11,8 +11,9 @@ use std::{
 
 use flate2::{Compression, GzBuilder, read::GzDecoder};
 use serde_json::Value;
+use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
-use super::{SageMaker, script_mode};
+use super::{SageMaker, runtime::CONTAINER_TIMEOUT, script_mode};
 use crate::{
     http_server,
     processes::{Process, Processes, Program, describe},
@@ -52,9 +53,25 @@ pub(crate) struct Serving {
     /// Such as `http://127.0.0.1:40123`.
     pub(crate) url: String,
     folder: PathBuf,
+    /// Read by each request that is under way, written by what waits for all of them.
+    requests: Arc<RwLock<()>>,
 }
 
+/// The container is not ended while this is held, for as long as a request may take.
+pub(crate) type UnderWay = Option<OwnedRwLockReadGuard<()>>;
+
 impl Serving {
+    /// To be held while a container is asked. `None`: it is already being ended.
+    pub(crate) fn under_way(&self) -> UnderWay {
+        self.requests.clone().try_read_owned().ok()
+    }
+
+    /// [`Serving::end`], once the requests under way are answered. None may begin any more: the caller has seen to that.
+    pub(crate) async fn drain(&self, grace: Duration) {
+        let _ = tokio::time::timeout(CONTAINER_TIMEOUT, self.requests.write()).await;
+        self.end(grace).await;
+    }
+
     /// Ends the process and removes its files.
     pub(crate) async fn end(&self, grace: Duration) {
         self.process.stop(grace).await;
@@ -184,7 +201,9 @@ impl Containers {
         let url = format!("http://127.0.0.1:{port}");
         let log = self.logs.join(format!("{log}.log"));
         tokio::select! {
-            () = self.wait_for_ping(&url) => Ok(Serving { process: process.clone(), url: url.clone(), folder: base }),
+            () = self.wait_for_ping(&url) => Ok(Serving {
+                process: process.clone(), url: url.clone(), folder: base, requests: Arc::default(),
+            }),
             status = process.wait() => Err(format!(
                 "{shown} did not pass the ping health check: {}; {}", describe(status), script_mode::last_words(&log)
             )),

@@ -262,7 +262,6 @@ impl State {
 }
 
 async fn stop(variants: Vec<Variant>) {
-    // Requests under way may end.
-    let stops = variants.iter().map(|variant| variant.serving.end(std::time::Duration::from_secs(5)));
+    let stops = variants.iter().map(|variant| variant.serving.drain(std::time::Duration::from_secs(5)));
     futures::future::join_all(stops).await;
 }

@@ -9,13 +9,13 @@ use hyper::{body::Incoming, service::service_fn};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::{EndpointFault, SageMaker, endpoints::Variant, faults};
+use super::{EndpointFault, SageMaker, container::UnderWay, endpoints::Variant, faults};
 use crate::http_server::{self, BodyError, Reply, Resettable, Server, read_body, set, text};
 
 /// 6 MiB.
 const LARGEST_BODY: usize = 6_291_456;
 /// A container answers within a minute or not at all.
-const CONTAINER_TIMEOUT: Duration = Duration::from_mins(1);
+pub(super) const CONTAINER_TIMEOUT: Duration = Duration::from_mins(1);
 
 const BROKEN: std::io::ErrorKind = std::io::ErrorKind::BrokenPipe;
 
@@ -124,7 +124,7 @@ async fn answer(sagemaker: &Arc<SageMaker>, request: Request<Incoming>) -> Resul
         )),
         BodyError::Broken => Failure::validation("The body broke off."),
     })?;
-    let variant = sagemaker.choose(endpoint, text(&head.headers, "x-amzn-sagemaker-target-variant"))?;
+    let (variant, _under_way) = sagemaker.choose(endpoint, text(&head.headers, "x-amzn-sagemaker-target-variant"))?;
     if variant.serving.process.has_ended() {
         sagemaker.revive(endpoint, &variant.name, variant.serving.process.id);
         let message = format!("The container of variant {} has ended; it is being started anew.", variant.name);
@@ -150,8 +150,9 @@ fn check_headers(headers: &HeaderMap) -> Result<(), Failure> {
 }
 
 impl SageMaker {
-    /// The variant that is asked for, or the one whose turn it is.
-    fn choose(&self, endpoint_name: &str, wanted: Option<&str>) -> Result<Variant, Failure> {
+    /// The variant that is asked for, or the one whose turn it is. It serves until the request is answered.
+    fn choose(&self, endpoint_name: &str, wanted: Option<&str>) -> Result<(Variant, UnderWay), Failure> {
+        let asked = |variant: &Variant| (variant.clone(), variant.serving.under_way());
         self.with(|state| {
             let Some(endpoint) = state.endpoints.get_mut(endpoint_name) else {
                 let message = format!("Endpoint {endpoint_name} of account {} not found.", self.account_id);
@@ -162,14 +163,14 @@ impl SageMaker {
                 return Err(Failure::new(StatusCode::TOO_MANY_REQUESTS, "ModelNotReadyException", message));
             }
             if let Some(wanted) = wanted {
-                let variant = endpoint.variants.iter().find(|variant| variant.name == wanted).cloned();
-                return variant.ok_or_else(|| {
+                let variant = endpoint.variants.iter().find(|variant| variant.name == wanted);
+                return variant.map(asked).ok_or_else(|| {
                     Failure::validation(format!("Variant {wanted} of endpoint {endpoint_name} was not found."))
                 });
             }
             endpoint.turn += 1;
             let weights: Vec<f64> = endpoint.variants.iter().map(|variant| variant.weight).collect();
-            Ok(endpoint.variants[turn_of(&weights, endpoint.turn)].clone())
+            Ok(asked(&endpoint.variants[turn_of(&weights, endpoint.turn)]))
         })
     }
 
