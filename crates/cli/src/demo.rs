@@ -262,6 +262,7 @@ fn check(result: &DemoResult) -> Result<(), CliError> {
     let failures = [
         (replay.requests == 0, "there was no ride to send"),
         (replay.answered != replay.requests, "not every request was answered"),
+        (replay.outcomes != replay.answered, "not every outcome was accepted"),
         (result.archived != replay.answered, "the archive does not have one record per answer"),
         (result.archived_candidates != replay.candidates, "the archive does not have one row per candidate"),
         (result.archive.duplicates > 0, "the archive has a record twice"),

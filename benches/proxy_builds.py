@@ -1,0 +1,64 @@
+"""Builds of the prediction proxy beside each other, in turn: what a change of the build or of the code does to start, requests, memory
+and size.
+
+    python3 benches/proxy_builds.py [--rounds 3] [--starts 21] [--requests 500] NAME=BINARY NAME=BINARY …
+
+The first is the one that the others are held against. Give it binaries as they are deployed (cargo-lambda's `--x86-64` on such a
+machine: thin LTO, one codegen unit, no symbols). The harness is that of `request_peers.py`.
+"""
+
+import argparse
+import json
+import subprocess
+import tempfile
+import zipfile
+from pathlib import Path
+
+import peers
+
+
+def measured(harness, binary, options):
+    counts = ["--starts", str(options.starts), "--requests", str(options.requests), "--candidates", "1,200"]
+    lines = subprocess.run([harness, *counts, "--", binary], check=True, stdout=subprocess.PIPE).stdout.splitlines()
+    start, one, many, memory = map(json.loads, lines)
+    return {
+        "start, ms": start["cold_start_ms"],
+        "first request, ms": start["first_request_ms"],
+        "start and first request, ms": start["cold_start_ms"] + start["first_request_ms"],
+        "1 candidate, P50, µs": one["p50_us"],
+        "1 candidate, processor, µs": one["processor_us"],
+        "200 candidates, P50, µs": many["p50_us"],
+        "resident memory, MiB": memory["resident_kib"] / 1024,
+    }
+
+
+def zipped_mb(binary):
+    with tempfile.NamedTemporaryFile(suffix=".zip") as file:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.write(binary, "bootstrap")
+        return Path(file.name).stat().st_size / 1e6
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("builds", nargs="+", metavar="NAME=BINARY")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--starts", type=int, default=21)
+    parser.add_argument("--requests", type=int, default=500)
+    options = parser.parse_args()
+    builds = dict(build.split("=", 1) for build in options.builds)
+    harness = peers.built("prediction-proxy", "example", "request_overhead")
+    runs = {name: lambda binary=binary: measured(harness, binary, options) for name, binary in builds.items()}
+    taken = peers.taken_in_turn(runs, options.rounds, warm=1)
+    for measure in next(iter(taken.values()))[0]:
+        unit = measure.rsplit(", ", 1)[1]
+        values = {name: [figures[measure] for figures in rounds] for name, rounds in taken.items()}
+        peers.tell("builds of the proxy", measure.rsplit(", ", 1)[0], unit, values, ours=next(iter(builds)))
+    print("\n| | zipped, MB |\n|---|---|")
+    for name, binary in builds.items():
+        print(f"| {name} | {zipped_mb(binary):.2f} |")
+    print(f"\n{peers.machine()}")
+
+
+if __name__ == "__main__":
+    main()
