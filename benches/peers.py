@@ -16,12 +16,12 @@ ROOT = Path(__file__).resolve().parent.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 
 
-def built(package, kind, name):
-    """Our program: kind is `bin`, `example` or `bench`. Built as it is released, if it is not there already.
+def built(package, kind, name, profile="release"):
+    """Our program: kind is `bin`, `example` or `bench`. Built if it is not there already; `deployed` is how cargo-lambda does it.
 
     With the whole workspace's features, so that all of our programs share one build of what they depend on.
     """
-    how = ["bench", "--no-run"] if kind == "bench" else ["build", "--release"]
+    how = ["bench", "--no-run"] if kind == "bench" else ["build", "--profile", profile]
     command = ["cargo", *how, "--quiet", "--locked", "--workspace", f"--{kind}", name, "--message-format=json"]
     out = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
     for line in out.splitlines():

@@ -3,8 +3,8 @@ and size.
 
     python3 benches/proxy_builds.py [--rounds 3] [--starts 21] [--requests 500] NAME=BINARY NAME=BINARY …
 
-The first is the one that the others are held against. Give it binaries as they are deployed (cargo-lambda's `--x86-64` on such a
-machine: thin LTO, one codegen unit, no symbols). The harness is that of `request_peers.py`.
+The first is the one that the others are held against. Give it binaries as they are deployed (`cargo build --profile deployed`).
+The harness is that of `request_peers.py`.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import peers
 
 
 def measured(harness, binary, options):
-    counts = ["--starts", str(options.starts), "--requests", str(options.requests), "--candidates", "1,200"]
+    counts = ["--tls", "--starts", str(options.starts), "--requests", str(options.requests), "--candidates", "1,200"]
     lines = subprocess.run([harness, *counts, "--", binary], check=True, stdout=subprocess.PIPE).stdout.splitlines()
     start, one, many, memory = map(json.loads, lines)
     return {

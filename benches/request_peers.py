@@ -3,10 +3,10 @@
     pip install awslambdaric boto3 numpy
     python3 benches/request_peers.py [ROUNDS] [REQUESTS]
 
-Builds the deployed binary of ours and the harness (crates/prediction-proxy/examples/request_overhead.rs), and runs both
-functions in turn, round by round. Figures are of the function alone: from the event's arrival to the answer's, without
-the time in which S3 and the endpoint had the turn; and what its threads had of the processors. Ratios are of the same round.
-Nothing is installed.
+Builds our function as it is deployed and the harness (crates/prediction-proxy/examples/request_overhead.rs), and runs both
+functions in turn, round by round; S3 and the endpoint are behind TLS, as on AWS. Figures are of the function alone: from the
+event's arrival to the answer's, without the time in which S3 and the endpoint had the turn; and what its threads had of the
+processors. Ratios are of the same round. Nothing is installed.
 """
 
 import json
@@ -30,7 +30,7 @@ AIMS = {"cold start, process start to first poll": ("ms", 15), "resident memory"
 
 def run(harness, command):
     environment = {**os.environ, "PYTHONPATH": str(peers.ROOT / "benches/request_peer")}
-    asked = [harness, "--requests", str(REQUESTS), "--", *command]
+    asked = [harness, "--tls", "--requests", str(REQUESTS), "--", *command]
     lines = subprocess.run(asked, check=True, stdout=subprocess.PIPE, env=environment).stdout.splitlines()
     start, *loads, memory = map(json.loads, lines)
     figures = {"cold start, process start to first poll": start["cold_start_ms"], "first request": start["first_request_ms"]}
@@ -41,7 +41,7 @@ def run(harness, command):
 
 
 def main():
-    ours = [peers.built("prediction-proxy", "bin", "prediction-proxy")]
+    ours = [peers.built("prediction-proxy", "bin", "prediction-proxy", "deployed")]
     harness = peers.built("prediction-proxy", "example", "request_overhead")
     theirs = [sys.executable, "-m", "awslambdaric", "handler.handle"]
     taken = peers.taken_in_turn({"ours": lambda: run(harness, ours), "Python": lambda: run(harness, theirs)}, ROUNDS, warm=0)

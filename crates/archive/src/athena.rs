@@ -148,15 +148,18 @@ mod tests {
     /// What a deployment saves as a query is what `.ci/read-archive` runs over an archive.
     #[test]
     fn the_templates_views_are_those_of_views_sql() {
-        let read = |path: &str| std::fs::read_to_string(format!("{}/../../{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let read =
+            |path: &str| std::fs::read_to_string(format!("{}/../../{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
         let view_after = |text: &str, name: &str| {
             let (_, view) = text.split_once(&format!("CREATE OR REPLACE VIEW {name} AS\n"))?;
             let (view, _) = view.split_once(';')?;
             Some(view.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>())
         };
         let (views, template) = (read("infra/athena/views.sql"), read("infra/template.yaml"));
-        let names: Vec<_> =
-            views.lines().filter_map(|line| line.strip_prefix("CREATE OR REPLACE VIEW ")?.strip_suffix(" AS")).collect();
+        let names: Vec<_> = views
+            .lines()
+            .filter_map(|line| line.strip_prefix("CREATE OR REPLACE VIEW ")?.strip_suffix(" AS"))
+            .collect();
         assert!(names.len() > 1);
         for name in names {
             assert_eq!(view_after(&template, name), view_after(&views, name), "{name}");

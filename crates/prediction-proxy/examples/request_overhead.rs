@@ -2,9 +2,12 @@
 //! measures from the event's way out to the answer's way in, minus the time in which S3 and the endpoint had the turn.
 //!
 //! ```text
-//! request_overhead [--requests 2000] [--starts 11] [--candidates 1,20,200] -- PROGRAM ARGUMENTS…
+//! request_overhead [--tls] [--requests 2000] [--starts 11] [--candidates 1,20,200] -- PROGRAM ARGUMENTS…
 //! request_overhead in-memory CANDIDATES REQUESTS
 //! ```
+//!
+//! With `--tls`, S3 and the endpoint are behind TLS, as they are on AWS: their certificate is made here, and the program trusts it
+//! besides the system's roots (`SSL_CERT_FILE`, `AWS_CA_BUNDLE`). The Runtime API never has it.
 //!
 //! The second form answers requests within this process, store and endpoint in memory, and prints nothing of its own (the
 //! proxy prints its metrics): for counting instructions and allocations of the proxy's own code.
@@ -37,13 +40,24 @@ use hyper::{Method, Request, Response, body::Incoming, server::conn::http1, serv
 use hyper_util::rt::TokioIo;
 use prediction_proxy::{Config, Invocation, Proxy, answer, preparing};
 use serde_json::json;
-use tokio::{net::TcpListener, sync::mpsc};
+use tempfile::NamedTempFile;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    sync::mpsc,
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{ServerConfig, pki_types::PrivateKeyDer},
+};
 
 const BUCKET: &str = "lake";
 const SPEC: &str = include_str!("../../../models/pickup-eta/features.toml");
 const CANDIDATES: &str = "1,20,200";
 /// How long a program may take to ask for its first event, or to answer one.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Roots of the system, where it has them in one file.
+const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// What the program has done, told to the one that drives it.
@@ -223,6 +237,11 @@ fn event(candidates: usize, number: usize) -> Bytes {
     event.to_string().into()
 }
 
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, outside: Arc<Outside>) {
+    let service = service_fn(move |request| Arc::clone(&outside).answer(request));
+    _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
 /// A program under way; it is killed when this is dropped.
 struct Running {
     child: Child,
@@ -230,19 +249,19 @@ struct Running {
     told: mpsc::UnboundedReceiver<Told>,
     hand: mpsc::UnboundedSender<Bytes>,
     started: Instant,
-    server: tokio::task::JoinHandle<()>,
+    servers: Vec<tokio::task::JoinHandle<()>>,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         _ = self.child.kill();
         _ = self.child.wait();
-        self.server.abort();
+        self.servers.iter().for_each(tokio::task::JoinHandle::abort);
     }
 }
 
 impl Running {
-    async fn start(command: &[String]) -> Result<Self, Failure> {
+    async fn start(command: &[String], tls: Option<&Certificate>) -> Result<Self, Failure> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let ((tell, told), (hand, events)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
@@ -254,18 +273,30 @@ impl Running {
             away: Mutex::default(),
             puts: Mutex::default(),
         });
-        let server = tokio::spawn({
-            let outside = Arc::clone(&outside);
-            async move {
+        let plain = Arc::clone(&outside);
+        let mut servers = vec![tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                _ = stream.set_nodelay(true);
+                tokio::spawn(serve(stream, Arc::clone(&plain)));
+            }
+        })];
+        let mut url = format!("http://{address}");
+        if let Some(certificate) = tls {
+            let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+            url = format!("https://{}", listener.local_addr()?);
+            let (acceptor, outside) = (certificate.acceptor.clone(), Arc::clone(&outside));
+            servers.push(tokio::spawn(async move {
                 while let Ok((stream, _)) = listener.accept().await {
                     _ = stream.set_nodelay(true);
-                    let outside = Arc::clone(&outside);
-                    let service = service_fn(move |request| Arc::clone(&outside).answer(request));
-                    tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+                    let (acceptor, outside) = (acceptor.clone(), Arc::clone(&outside));
+                    tokio::spawn(async move {
+                        if let Ok(stream) = acceptor.accept(stream).await {
+                            serve(stream, outside).await;
+                        }
+                    });
                 }
-            }
-        });
-        let url = format!("http://{address}");
+            }));
+        }
         let (program, arguments) = command.split_first().ok_or("no program")?;
         let started = Instant::now();
         let child = Command::new(program)
@@ -287,11 +318,12 @@ impl Running {
                 ("DEFAULT_MODEL", "pickup-eta".to_owned()),
                 ("MAX_ID_SKEW_S", "0".to_owned()),
             ])
+            .envs(tls.iter().flat_map(|tls| ["SSL_CERT_FILE", "AWS_CA_BUNDLE"].map(|name| (name, tls.roots.path()))))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())
             .spawn()?;
-        Ok(Self { child, outside, told, hand, started, server })
+        Ok(Self { child, outside, told, hand, started, servers })
     }
 
     async fn told(&mut self) -> Result<Told, Failure> {
@@ -352,19 +384,46 @@ impl Running {
     }
 }
 
+/// A certificate for this process's TLS, and the file of roots that a program must have to trust it.
+struct Certificate {
+    acceptor: TlsAcceptor,
+    roots: NamedTempFile,
+}
+
+impl Certificate {
+    fn new() -> Result<Self, Failure> {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())?;
+        let config = ServerConfig::builder().with_no_client_auth();
+        let config = config.with_single_cert(vec![made.cert.der().clone()], key)?;
+        let roots = NamedTempFile::new()?;
+        let system = std::fs::read_to_string(SYSTEM_ROOTS).unwrap_or_default();
+        std::fs::write(roots.path(), format!("{system}{}", made.cert.pem()))?;
+        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), roots })
+    }
+}
+
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     sorted[((sorted.len() as f64 * share) as usize).min(sorted.len() - 1)]
 }
 
-async fn measure(requests: usize, starts: usize, loads: &[usize], command: &[String]) -> Result<(), Failure> {
+async fn measure(
+    requests: usize,
+    starts: usize,
+    loads: &[usize],
+    tls: bool,
+    command: &[String],
+) -> Result<(), Failure> {
+    let certificate = if tls { Some(Certificate::new()?) } else { None };
+    let certificate = certificate.as_ref();
     let mut cold = Vec::new();
     for _ in 0..starts.max(1) {
-        let mut running = Running::start(command).await?;
+        let mut running = Running::start(command, certificate).await?;
         let at = running.asks().await?;
         cold.push(at.duration_since(running.started).as_secs_f64() * 1e3);
     }
     cold.sort_by(f64::total_cmp);
-    let mut running = Running::start(command).await?;
+    let mut running = Running::start(command, certificate).await?;
     running.asks().await?;
     let first = running.answer(event(1, 0), 1).await?;
     println!(
@@ -451,7 +510,7 @@ async fn in_memory(candidates: usize, requests: usize) -> Result<(), Failure> {
 
 fn usage() -> ExitCode {
     eprintln!(
-        "usage: request_overhead [--requests N] [--starts N] [--candidates N,N…] -- PROGRAM [ARGUMENTS…]\n       \
+        "usage: request_overhead [--tls] [--requests N] [--starts N] [--candidates N,N…] -- PROGRAM [ARGUMENTS…]\n       \
          request_overhead in-memory CANDIDATES REQUESTS"
     );
     ExitCode::from(2)
@@ -463,10 +522,11 @@ fn number<N: std::str::FromStr>(value: Option<&str>) -> Option<N> {
 
 async fn run(arguments: &[String]) -> Option<Result<(), Failure>> {
     let mut words = arguments.iter().map(String::as_str);
-    let (mut requests, mut starts, mut loads) = (2_000, 11, CANDIDATES);
+    let (mut requests, mut starts, mut loads, mut tls) = (2_000, 11, CANDIDATES, false);
     while let Some(word) = words.next() {
         match word {
             "in-memory" => return Some(in_memory(number(words.next())?, number(words.next())?).await),
+            "--tls" => tls = true,
             "--requests" => requests = number(words.next())?,
             "--starts" => starts = number(words.next())?,
             "--candidates" => loads = words.next()?,
@@ -476,7 +536,7 @@ async fn run(arguments: &[String]) -> Option<Result<(), Failure>> {
     }
     let loads = loads.split(',').map(|load| number(Some(load))).collect::<Option<Vec<usize>>>()?;
     let command: Vec<String> = words.map(str::to_owned).collect();
-    Some(measure(requests, starts, &loads, &command).await)
+    Some(measure(requests, starts, &loads, tls, &command).await)
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -66,11 +66,13 @@ pub(crate) fn archive_late<S: GetObject + PutObject + 'static>(
     })
 }
 
-/// Tells the metrics, and the log where it has the only copy: the last resort.
+/// Tells the metrics, and the log where it has the only copy: the last resort. The record is a line by itself, as it would have
+/// landed, so that lines picked out of the log are a file to put below `landing/`.
 pub(crate) fn settle(record: &PredictionRecord, lost: Option<&str>, now: Timestamp) {
     if let Some(reason) = lost {
-        let line = serde_json::to_string(record).unwrap_or_default();
-        error!(reason, record = line, "the record could not be archived; this line is its only copy");
+        let id = record.prediction_id;
+        error!(reason, prediction_id = %id, "the record could not be archived; its line in this log is the only copy");
+        println!("{}", serde_json::to_string(record).unwrap_or_default());
     }
     println!("{}", metrics::of_record(record, lost.is_some(), now));
 }
@@ -83,8 +85,9 @@ pub(crate) async fn archive_shadow<S: GetObject + PutObject>(store: &S, record: 
     line.push(b'\n');
     let put = put_within(store, &key, Bytes::from(line), PutCondition::Always, record.prediction_id, time);
     let Err(reason) = put.await else { return true };
-    let line = serde_json::to_string(record).unwrap_or_default();
-    error!(reason, shadow = line, "the shadow could not be archived; this line is its only copy");
+    let id = record.prediction_id;
+    error!(reason, prediction_id = %id, "the shadow could not be archived; its line in this log is the only copy");
+    println!("{}", serde_json::to_string(record).unwrap_or_default());
     false
 }
 
