@@ -374,11 +374,20 @@ pub fn landing_key_of_quarantined_line(key: &str) -> Option<&str> {
     landing_key.starts_with(LANDING).then_some(landing_key)
 }
 
-/// A landing object of lines that were taken out of quarantine, beside the object that they came from. The digest is of
-/// their content: the same lines are the same object.
+const REDRIVEN: &str = "redriven-";
+
+/// A landing object of lines that were taken out of quarantine, beside the object that they came from. The digest must be of that
+/// object's key too: lines that come back to quarantine and are redriven again then lie elsewhere than before.
 pub fn redriven(landing_key: &str, digest: &str) -> Option<String> {
     let (folder, _) = landing_key.rsplit_once('/')?;
-    Some(format!("{folder}/redriven-{}.jsonl", digest.get(..16).unwrap_or(digest)))
+    Some(format!("{folder}/{REDRIVEN}{}.jsonl", digest.get(..16).unwrap_or(digest)))
+}
+
+/// The same for a whole object: its name stays the end of the new one.
+pub fn redriven_object(landing_key: &str, digest: &str) -> Option<String> {
+    let (folder, name) = landing_key.rsplit_once('/')?;
+    let name = name.strip_prefix(REDRIVEN).and_then(|rest| rest.split_once('-')).map_or(name, |(_, name)| name);
+    Some(format!("{folder}/{REDRIVEN}{}-{name}", digest.get(..16).unwrap_or(digest)))
 }
 
 /// A landed object that no table is known for, as it was. The digest is of its content: another object that lands under

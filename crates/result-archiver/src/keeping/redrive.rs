@@ -28,7 +28,8 @@ pub struct RedriveReport {
 }
 
 /// Puts quarantined lines back to the landing area, one object per landed object that they were of, and whole objects
-/// under their own keys; only then their documents are deleted. A line that is still bad comes back to quarantine.
+/// beside where they landed; only then their documents are deleted. A line that is still bad comes back to quarantine, under
+/// another key than before: what is deleted here is never what the archiver has just put there.
 /// `prefix` is of landing keys (`landing/…`), `reason` a reason code.
 ///
 /// # Errors
@@ -82,7 +83,8 @@ async fn put_lines<S: ObjectStore + ?Sized>(
         text.extend_from_slice(line);
         text.push(b'\n');
     }
-    let Some(key) = lake::redriven(landing_key, &sha256_hex(&text)) else { return Ok(()) };
+    let digest = sha256_hex(&[landing_key.as_bytes(), b"\n", &text].concat());
+    let Some(key) = lake::redriven(landing_key, &digest) else { return Ok(()) };
     report.lines += lines.len() as u64;
     report.objects += 1;
     if report.dry_run {
@@ -105,8 +107,10 @@ async fn put_whole<S: ObjectStore + ?Sized>(
     if report.dry_run {
         return Ok(());
     }
+    let Some(place) = lake::redriven_object(landing_key, &sha256_hex(key.as_bytes())) else { return Ok(()) };
     if let Some(object) = store.get_object(key, None).await?.found() {
-        store.put_object(landing_key, object.bytes, PutCondition::Always).await?;
+        store.put_object(&place, object.bytes, PutCondition::Always).await?;
+        // The notice of what was moved whole.
         store.delete_object(&lake::quarantine(landing_key, 0)).await?;
         store.delete_object(key).await?;
     }

@@ -1,9 +1,13 @@
 //! Verifying, redriving, counting, looking up, collecting, exporting.
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use cloud::{
     memory::MemoryStore,
-    object_store::{GetObject, PutCondition, PutObject},
+    object_store::{
+        DeleteObject, ETag, GetObject, GetOutcome, ListObjects, ListedObject, PutCondition, PutObject, PutOutcome,
+        StoreError,
+    },
 };
 use domain::{
     Arm, FeatureSpecSource, Hour, Limits, OutcomeEvent, PredictionRecord, Release, ReleaseId, ReleasePointer,
@@ -170,6 +174,68 @@ async fn mended_lines_go_back_and_are_archived() {
     let found = find_prediction(&store, prediction(0).prediction_id, &[prediction(0).model]).await.unwrap();
     assert_eq!((found.record, found.outcome_events), (Some(prediction(0)), vec![outcome(0)]));
     assert_eq!(below(&store, "quarantine/landing/").len(), 1, "what is still bad");
+}
+
+/// A lake whose archiver is told of what lands before the put has returned.
+struct Eager(MemoryStore);
+
+#[async_trait]
+impl GetObject for Eager {
+    async fn get_object(&self, key: &str, if_none_match: Option<&ETag>) -> Result<GetOutcome, StoreError> {
+        self.0.get_object(key, if_none_match).await
+    }
+}
+
+#[async_trait]
+impl PutObject for Eager {
+    async fn put_object(&self, key: &str, bytes: Bytes, condition: PutCondition) -> Result<PutOutcome, StoreError> {
+        let put = self.0.put_object(key, bytes, condition).await?;
+        if key.starts_with(lake::LANDING) {
+            // On a thread of its own, since the function's future is none that may move between threads.
+            std::thread::scope(|scope| {
+                let archived = scope.spawn(|| {
+                    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                    runtime.block_on(handle(&self.0, &config(), &json!({"archive": {}}), None)).unwrap();
+                });
+                archived.join().unwrap();
+            });
+        }
+        Ok(put)
+    }
+}
+
+#[async_trait]
+impl DeleteObject for Eager {
+    async fn delete_object(&self, key: &str) -> Result<(), StoreError> {
+        self.0.delete_object(key).await
+    }
+}
+
+#[async_trait]
+impl ListObjects for Eager {
+    async fn list_objects(&self, prefix: &str) -> Result<Vec<ListedObject>, StoreError> {
+        self.0.list_objects(prefix).await
+    }
+}
+
+#[tokio::test]
+async fn what_is_still_bad_survives_every_redrive() {
+    let store = Eager(MemoryStore::new());
+    let key = lake::landing_prediction(&prediction(0).model, prediction(0).prediction_id);
+    for (offset, line) in [(0, "bad"), (4, "worse")] {
+        let bad = archive::BadLine { offset, reason: "invalid_json", detail: "d".to_owned(), original: line.into() };
+        store
+            .0
+            .put_object(&lake::quarantine(&key, offset), bad.to_document(&key).into(), PutCondition::Always)
+            .await
+            .unwrap();
+    }
+    for round in 0..3 {
+        let report = redrive(&store, lake::LANDING, None, false).await.unwrap();
+        assert_eq!((report.lines, report.objects), (2, 1), "round {round}");
+        let kept: Vec<_> = store.0.contents().into_iter().filter(|(key, _)| key.starts_with("quarantine/")).collect();
+        assert_eq!(kept.len(), 2, "round {round}: {kept:?}");
+    }
 }
 
 async fn publish(store: &TestStore, name: &str, created_at: Timestamp) -> ReleaseId {
