@@ -69,7 +69,7 @@ struct Row {
 
 impl Row {
     fn of(record: InferenceRecord) -> Self {
-        Self { key: record.inference_id.parse().ok(), digest: record.digest(), record }
+        Self { key: record.key(), digest: record.digest(), record }
     }
 
     fn order(&self, other: &Self) -> Ordering {

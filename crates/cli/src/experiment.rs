@@ -301,7 +301,7 @@ mod tests {
                 "2026-01-01T00:00:00Z".parse().unwrap(),
                 FeatureSpecSource { hash: "0".repeat(64), toml: String::new() },
                 vec![arm("control"), arm("treatment")],
-                Limits { max_candidates: 9, default_deadline_ms: 9 },
+                Limits { max_candidates: 9, default_deadline_ms: 100 },
             )
         };
         let next = ended(&release, "treatment").unwrap();

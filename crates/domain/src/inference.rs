@@ -107,9 +107,21 @@ pub struct InferenceRecord {
 }
 
 impl InferenceRecord {
+    /// The prediction that this is the inference of, and its candidate, where the inference id names them. The proxy's further calls
+    /// for one prediction have ids of their own: `<id>-2` of a second part, `<id>-h` and `<id>-2-h` of hedges.
+    pub fn key(&self) -> Option<InferenceKey> {
+        if let Ok(key) = self.inference_id.parse() {
+            return Some(key);
+        }
+        let id = self.inference_id.strip_suffix("-h").unwrap_or(&self.inference_id);
+        let is_part = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        let further = id.get(UUID_LENGTH..).and_then(|rest| rest.strip_prefix('-')).is_some_and(is_part);
+        if further { &id[..UUID_LENGTH] } else { id }.parse().ok()
+    }
+
     /// The prediction that this is the inference of, where the inference id names one.
     pub fn prediction_id(&self) -> Option<PredictionId> {
-        self.inference_id.parse::<InferenceKey>().ok().map(|key| key.prediction_id)
+        self.key().map(|key| key.prediction_id)
     }
 
     /// The hour that it is archived under: the prediction's where it names one, so that both lie beside each other.
@@ -140,6 +152,8 @@ impl InferenceRecord {
 
 /// SageMaker takes 64; in files there may be a candidate's name behind a prediction's id.
 const MAX_INFERENCE_ID_BYTES: usize = 1024;
+/// Bytes of a UUID as text.
+const UUID_LENGTH: usize = 36;
 
 /// An inference id of ours: a prediction's id, and in files with one line per candidate `<prediction id>#<candidate id>`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -175,6 +189,36 @@ impl FromStr for InferenceKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn further_calls_are_of_their_prediction() {
+        let id = "017f22e2-79b0-7cc3-98c4-dc0c0c07398f";
+        let of = |inference_id: String| {
+            let record = InferenceRecord {
+                model: "m".parse().unwrap(),
+                source: InferenceSource::DataCapture,
+                inference_id,
+                event_id: None,
+                inference_time: Timestamp::UNIX_EPOCH,
+                endpoint: None,
+                variant: None,
+                input: None,
+                output: None,
+                input_location: None,
+                output_location: None,
+                failure: None,
+            };
+            record.key().map(|key| (key.prediction_id.to_string(), key.candidate_id.map(|id| id.to_string())))
+        };
+        for further in ["", "-h", "-2", "-13-h"] {
+            assert_eq!(of(format!("{id}{further}")), Some((id.to_owned(), None)), "{further}");
+        }
+        // A candidate may be called as it likes.
+        assert_eq!(of(format!("{id}#car-2-h")), Some((id.to_owned(), Some("car-2-h".to_owned()))));
+        for other in ["-", "-x", "-2-x", "-h-h", "h"] {
+            assert_eq!(of(format!("{id}{other}")), None, "{other}");
+        }
+    }
 
     #[test]
     fn inference_ids_tell_prediction_and_candidate() {

@@ -41,6 +41,10 @@ pub struct OutcomeEvent {
     pub metrics: BTreeMap<String, MetricValue>,
 }
 
+/// Metrics of one event: what an hour's events take in memory together is bounded by what each may hold.
+const MAX_METRICS: usize = 256;
+const MAX_METRIC_NAME_BYTES: usize = 16 * 1024;
+
 impl OutcomeEvent {
     /// Checks what the types do not: that it says something, in an order that time allows, in finite numbers.
     pub fn validate(&self) -> Result<(), DomainError> {
@@ -63,6 +67,12 @@ impl OutcomeEvent {
         }
         if self.arrived_at.is_some_and(|arrived| arrived < self.prediction_id.timestamp()) {
             return invalid("arrived_at is before the prediction was asked for");
+        }
+        let names: usize = self.metrics.keys().map(String::len).sum();
+        if self.metrics.len() > MAX_METRICS || names > MAX_METRIC_NAME_BYTES {
+            return Err(DomainError::InvalidOutcome(format!(
+                "metrics must be at most {MAX_METRICS}, with at most {MAX_METRIC_NAME_BYTES} bytes of names together"
+            )));
         }
         if self.metrics.values().any(|value| matches!(value, MetricValue::Numeric(number) if !number.is_finite())) {
             return invalid("metrics must be finite numbers or booleans");
@@ -153,6 +163,13 @@ mod tests {
         assert!(event(1, None, None, Some(f64::NAN)).validate().is_err());
         assert!(OutcomeEvent { candidate_id: None, ..event(1, Some(5), None, None) }.validate().is_err());
         assert!(event(1, Some(5), None, None).validate().is_ok());
+        let metrics = |count: usize, length: usize| OutcomeEvent {
+            metrics: (0..count).map(|n| (format!("{n:0>length$}"), MetricValue::Binary(true))).collect(),
+            ..event(1, Some(5), None, None)
+        };
+        assert!(metrics(MAX_METRICS, 64).validate().is_ok());
+        assert!(metrics(MAX_METRICS + 1, 4).validate().is_err());
+        assert!(metrics(1, MAX_METRIC_NAME_BYTES + 1).validate().is_err());
         let far = "9999-12-30T22:00:00.999Z".parse().unwrap();
         assert!(OutcomeEvent { observed_at: far, ..event(1, Some(5), None, None) }.validate().is_err());
     }

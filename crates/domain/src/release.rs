@@ -151,7 +151,7 @@ pub struct Arm {
 pub struct Limits {
     /// The most candidates in one request.
     pub max_candidates: usize,
-    /// The time for an answer where the caller sets none.
+    /// The time for an answer where the caller sets none, milliseconds; at least 10.
     pub default_deadline_ms: u32,
 }
 
@@ -165,6 +165,9 @@ pub enum ArchiveMode {
     /// After the response: faster by one PUT. A process that is killed between the two loses the record.
     AfterResponse,
 }
+
+/// The least time for an answer that a release may set where the caller sets none.
+const MIN_DEFAULT_DEADLINE_MS: u32 = 10;
 
 impl Release {
     /// A release without experiment, second endpoint, shadows or promise, with the default way of calling.
@@ -218,6 +221,12 @@ impl Release {
         }
         if self.limits.max_candidates == 0 {
             return invalid("max_candidates is 0".to_owned());
+        }
+        if self.limits.default_deadline_ms < MIN_DEFAULT_DEADLINE_MS {
+            return invalid(format!(
+                "limits.default_deadline_ms is {}; in less than {MIN_DEFAULT_DEADLINE_MS} ms no endpoint can be asked and no record kept",
+                self.limits.default_deadline_ms
+            ));
         }
         if let Some((name, hash)) = self.lookups.iter().find(|(_, hash)| ReleaseId::try_from((*hash).clone()).is_err())
         {
@@ -313,6 +322,9 @@ mod tests {
         let experiment = |plan: ExperimentPlan| Release { experiment: Some(plan), ..release() };
         let weights = |weights: Vec<f64>| experiment(ExperimentPlan::new("x", weights));
         assert!(Release { arms: vec![], ..release() }.validate().is_err());
+        let deadline = |ms| Release { limits: Limits { default_deadline_ms: ms, ..release().limits }, ..release() };
+        assert!(deadline(MIN_DEFAULT_DEADLINE_MS).validate().is_ok());
+        assert!(deadline(MIN_DEFAULT_DEADLINE_MS - 1).validate().is_err());
         assert!(Release { experiment: None, ..release() }.validate().is_err());
         assert!(weights(vec![1.0]).validate().is_err());
         assert!(weights(vec![0.6, 0.6]).validate().is_err());

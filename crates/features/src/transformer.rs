@@ -156,7 +156,7 @@ mod tests {
             "spec": {"hash": hash, "toml": SPEC},
             "lookups": {"drives": table().sha256()},
             "arms": [],
-            "limits": {"max_candidates": 9, "default_deadline_ms": 9},
+            "limits": {"max_candidates": 9, "default_deadline_ms": 100},
             "archive": "before-response",
         }))
         .unwrap()

@@ -120,7 +120,7 @@ mod tests {
                 "2026-01-01T00:00:00Z".parse().unwrap(),
                 FeatureSpecSource { hash: String::new(), toml: String::new() },
                 vec![arm("control"), arm("treatment")],
-                Limits { max_candidates: 9, default_deadline_ms: 9 },
+                Limits { max_candidates: 9, default_deadline_ms: 100 },
             )
         }
     }

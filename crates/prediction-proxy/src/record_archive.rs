@@ -77,13 +77,13 @@ pub(crate) fn settle(record: &PredictionRecord, lost: Option<&str>, now: Timesta
     println!("{}", metrics::of_record(record, lost.is_some(), now));
 }
 
-/// Puts a shadow's record; returns whether the lake has it. The same request again writes the same object anew; the archive keeps the
-/// earlier one. What the store does not take goes to the log.
+/// Puts a shadow's record; returns whether the lake has it. The first one of an id stays, as the prediction's does: another request
+/// under the same id is refused only after its shadows were asked. What the store does not take goes to the log.
 pub(crate) async fn archive_shadow<S: GetObject + PutObject>(store: &S, record: &ShadowRecord, time: Duration) -> bool {
     let key = lake::landing_shadow(&record.model, record.prediction_id, &record.arm);
     let mut line = serde_json::to_vec(record).unwrap_or_default();
     line.push(b'\n');
-    let put = put_within(store, &key, Bytes::from(line), PutCondition::Always, record.prediction_id, time);
+    let put = put_within(store, &key, Bytes::from(line), PutCondition::IfAbsent, record.prediction_id, time);
     let Err(reason) = put.await else { return true };
     let id = record.prediction_id;
     error!(reason, prediction_id = %id, "the shadow could not be archived; its line in this log is the only copy");

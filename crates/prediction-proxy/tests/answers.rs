@@ -480,6 +480,39 @@ async fn a_shadow_that_fails_is_recorded_with_its_reason() {
 }
 
 #[tokio::test]
+async fn a_refused_request_leaves_the_first_ones_shadow() {
+    let lake = Lake::default();
+    publish_shadows(&lake, &["b"]).await;
+    let (tell, told) = tokio::sync::watch::channel(false);
+    // The arm that answers waits for the shadow to be recorded.
+    let proxy = proxy_over(Behaviour::Waits("control", told), lake).await;
+    let mut body = body();
+    body["prediction_id"] = json!("0163bdbd-5c30-7cc3-98c4-dc0c0c07398f");
+    body.as_object_mut().unwrap().remove("requested_at");
+    let mut first = Vec::new();
+    for (asked, status) in [(1, 200), (2, 409)] {
+        tell.send_replace(false);
+        let shadow_asked = || proxy.endpoint.calls.lock().unwrap().iter().filter(|call| call.variant == "b").count();
+        let shadow = async {
+            while shadow_asked() < asked || shadow_records(&proxy).is_empty() {
+                tokio::task::yield_now().await;
+            }
+            // What the second one puts, if it does, cannot be waited for.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            tell.send_replace(true);
+        };
+        let (answered, ()) = tokio::join!(ask(&proxy, &body), shadow);
+        assert_eq!(answered.status_code, status, "{}", answered.body);
+        if status == 200 {
+            first = shadow_records(&proxy);
+            assert_eq!((prediction(&answered).arm.as_str(), first[0].candidates.len()), ("control", 3));
+        }
+        body["candidates"].as_array_mut().unwrap().pop();
+    }
+    assert_eq!(shadow_records(&proxy), first);
+}
+
+#[tokio::test]
 async fn an_arm_may_be_asked_for_only_where_the_function_allows_it() {
     let mut proxy = proxy(Behaviour::Healthy).await;
     let ask = async |proxy: &Proxy<Lake, Endpoint>, arm: &str| {

@@ -242,7 +242,7 @@ mod tests {
             model_version: "old-1".to_owned(),
         };
         let spec = FeatureSpecSource { hash: "d".repeat(64), toml: String::new() };
-        let limits = Limits { max_candidates: 1, default_deadline_ms: 1 };
+        let limits = Limits { max_candidates: 1, default_deadline_ms: 100 };
         Release::new("eta".parse().unwrap(), jiff::Timestamp::UNIX_EPOCH, spec, vec![arm], limits)
     }
 

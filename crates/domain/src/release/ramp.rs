@@ -131,7 +131,7 @@ mod tests {
 
     fn release() -> Release {
         let spec = FeatureSpecSource { hash: "0".repeat(64), toml: String::new() };
-        let limits = Limits { max_candidates: 1, default_deadline_ms: 1 };
+        let limits = Limits { max_candidates: 1, default_deadline_ms: 100 };
         Release::new("eta".parse().unwrap(), jiff::Timestamp::UNIX_EPOCH, spec, vec![arm("old")], limits)
     }
 

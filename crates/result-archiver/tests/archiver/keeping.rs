@@ -241,7 +241,7 @@ async fn what_is_still_bad_survives_every_redrive() {
 async fn publish(store: &TestStore, name: &str, created_at: Timestamp) -> ReleaseId {
     let arm = Arm { name: name.into(), endpoint: "e".into(), variant: "v".into(), model_version: "1".into() };
     let spec = FeatureSpecSource { hash: "h".into(), toml: String::new() };
-    let limits = Limits { max_candidates: 1, default_deadline_ms: 1 };
+    let limits = Limits { max_candidates: 1, default_deadline_ms: 100 };
     let release = Release::new("pickup-eta".parse().unwrap(), created_at, spec, vec![arm], limits);
     let id = release.id().unwrap();
     land(store, &lake::release(&release.model, &id), std::str::from_utf8(&release.to_bytes()).unwrap()).await;
