@@ -147,7 +147,7 @@ class Cloud:
         s3.put_object(Bucket="code", Key="template.json", Body=text)
         formation = self.client("cloudformation")
         formation.create_stack(
-            StackName=STACK, TemplateURL="https://code.s3.amazonaws.com/template.json", Capabilities=["CAPABILITY_IAM"],
+            StackName=STACK, TemplateURL="https://code.s3.amazonaws.com/template.json", Capabilities=["CAPABILITY_NAMED_IAM"],
             Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in PARAMETERS.items()])
         stack = formation.describe_stacks(StackName=STACK)["Stacks"][0]
         assert stack["StackStatus"] == "CREATE_COMPLETE", stack
