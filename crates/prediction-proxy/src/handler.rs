@@ -189,16 +189,6 @@ where
     if let Some(shadows) = shadows {
         shadows.leave(invocation.deferred.as_ref());
     }
-    info!(
-        prediction_id = %record.prediction_id,
-        candidates = record.candidates.len(),
-        arm = record.assignment.arm,
-        tier = record.tier.as_str(),
-        tier_reason = record.tier_reason,
-        total_us = record.timings.total_us,
-        endpoint_us = record.timings.endpoint_us,
-        "answered"
-    );
     Ok(PredictionAnswer::of_record(&record, unit))
 }
 

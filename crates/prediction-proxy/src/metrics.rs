@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 const NAMESPACE: &str = "Mannen/Proxy";
 
-/// The metrics of an answered request: by model, by model and tier, by model and arm.
+/// The metrics of an answered request: by model, by model and tier, by model and arm. It is the request's only line in the log.
 pub(crate) fn of_record(record: &PredictionRecord, only_in_log: bool, now: Timestamp) -> String {
     let timings = record.timings;
     let mut line = String::with_capacity(1024);
@@ -44,6 +44,10 @@ pub(crate) fn of_record(record: &PredictionRecord, only_in_log: bool, now: Times
         timings.transform_us,
         timings.total_us.saturating_sub(timings.endpoint_us),
     );
+    if let Some(reason) = &record.tier_reason {
+        line.pop();
+        _ = write!(line, r#","tier_reason":{}}}"#, text(reason));
+    }
     line
 }
 
@@ -117,6 +121,7 @@ mod tests {
         PredictionRecord {
             assignment: ArmAssignment::only("a \"quoted\" arm"),
             tier: Tier::Fallback,
+            tier_reason: Some("endpoint_timeout".into()),
             timings: Timings { transform_us: 20, endpoint_us: 3_000, total_us: 3_500 },
             ..record()
         }
@@ -141,6 +146,9 @@ mod tests {
         assert_eq!(value["_aws"]["Timestamp"], 5_000);
         assert_eq!((&value["fallbacks"], &value["archive_failures"]), (&1.into(), &1.into()));
         assert_eq!((&value["overhead_us"], &value["arm"]), (&500.into(), &"a \"quoted\" arm".into()));
+        assert_eq!(value["tier_reason"], "endpoint_timeout");
+        let answered = PredictionRecord { tier_reason: None, ..fallback_record() };
+        assert_eq!(checked(&of_record(&answered, false, Timestamp::UNIX_EPOCH))["tier_reason"], Value::Null);
         let shadow = ShadowRecord { reason: Some("endpoint_timeout".to_owned()), ..shadow_record() };
         let value = checked(&of_shadow(&shadow, false, Timestamp::UNIX_EPOCH));
         assert_eq!((&value["shadow"], &value["shadow_failures"]), (&"challenger".into(), &1.into()));

@@ -22,8 +22,8 @@ const S3_GET: f64 = 0.4e-6;
 const S3_GB_MONTH: f64 = 0.023;
 const SQS_REQUEST: f64 = 0.40e-6;
 const LOG_GB: f64 = 0.50;
-/// What prediction-proxy logs of a request, in bytes: 375,290 of 300 requests of a demo. Lambda's own lines come on top.
-pub const PROXY_LOG_BYTES: f64 = 375_290.0 / 300.0;
+/// What prediction-proxy logs of a request, in bytes: 221,577 of 300 requests of a demo. Lambda's own lines come on top.
+pub const PROXY_LOG_BYTES: f64 = 221_577.0 / 300.0;
 /// What outcome-intake logs of a request, in bytes: 120,600 of the same 300.
 pub const INTAKE_LOG_BYTES: f64 = 120_600.0 / 300.0;
 /// A prediction of eleven candidates and its two outcome events in the hour files, in bytes, of the same demo.
@@ -43,7 +43,7 @@ pub fn per_million(mean_ms: f64, assumed: &Assumptions) -> Vec<Cost> {
         cost("result-archiver", "s of a batch of 500 × its GB, and an invocation", {
             archiver_s * assumed.archiver.memory_gb() * LAMBDA_GB_S + million / limits::ARCHIVER_BATCH * LAMBDA_REQUEST
         }),
-        cost("CloudWatch Logs", "1,251 bytes", million * PROXY_LOG_BYTES / 1e9 * LOG_GB),
+        cost("CloudWatch Logs", "739 bytes", million * PROXY_LOG_BYTES / 1e9 * LOG_GB),
         cost("outcome-intake, one event", "API, invocation, S3's time × 0.5 GB, PUT, GET, SQS, 402 bytes of log", {
             let intake_s = assumed.s3_median_ms / 1e3;
             let calls = API_REQUEST + LAMBDA_REQUEST + S3_PUT + S3_GET + 1.2 * SQS_REQUEST;
