@@ -105,21 +105,19 @@ async fn train_by_jobs(
     let place = JobPlace { bucket: lake.store.name().to_owned(), role_arn: lake.role(options.role.as_deref())? };
     let definition = define(&lake.store, folder, Timestamp::now()).await?;
     let step = terminal.step("Making the training view");
-    let launched =
-        launch(&lake.store, &services.control, &definition, address, &place, options.again, Timestamp::now(), &|| true)
-            .await?;
-    let Launched::Jobs { view, versions } = launched else {
+    let Services { control, logs, events, .. } = services;
+    let means = Means { sagemaker: control, logs, events, place: &place };
+    let launched = launch(&lake.store, means, &definition, address, options.again, Timestamp::now(), &|| true).await?;
+    let Launched::Jobs { view, versions, failed } = launched else {
         return Err(CliError::Unexpected("the training view was not finished".to_owned()));
     };
     step.done(rows_of(&view));
     if options.no_wait {
-        terminal.json(&json!({"view": view, "versions": versions}));
+        terminal.json(&json!({"view": view, "versions": versions, "failed": failed}));
         terminal.result(format_args!("ordered: {}", versions.join(", ")));
-        return Ok(());
+        return if failed.is_empty() { Ok(()) } else { Err(CliError::VersionsRefused(failed.len())) };
     }
     let step = terminal.step(format!("Training {}", definition.plan.variants().len()));
-    let Services { control, logs, events, .. } = services;
-    let means = Means { sagemaker: control, logs, events, place: &place };
     let mut polls = 0;
     loop {
         let mut open = 0;

@@ -62,7 +62,7 @@ where
     S: LauncherStore,
     C: CallSageMaker + ?Sized,
 {
-    let handler = Handler { lake, means, config, now, deadline };
+    let handler = Handler { lake, means, now, deadline };
     match parse_event(event)? {
         Trigger::Created(objects) => {
             let launched = handler.created(&objects).await?;
@@ -92,7 +92,6 @@ where
 struct Handler<'a, S, C: ?Sized> {
     lake: &'a S,
     means: Means<'a, C>,
-    config: &'a Config,
     now: Timestamp,
     deadline: Option<Instant>,
 }
@@ -144,11 +143,13 @@ impl<S: LauncherStore, C: CallSageMaker + ?Sized> Handler<'_, S, C> {
             },
         };
         let go_on = || self.go_on();
-        let (sagemaker, place) = (self.means.sagemaker, &self.config.place);
-        let launched = launch(self.lake, sagemaker, &definition, &address, place, again, self.now, &go_on).await?;
+        let launched = launch(self.lake, self.means, &definition, &address, again, self.now, &go_on).await?;
         match &launched {
-            Launched::Jobs { view, versions } => {
+            Launched::Jobs { view, versions, failed } => {
                 info!(%model, dataset = address, view = view.view, rows = view.rows.train, ?versions, "training");
+                for failure in failed {
+                    metrics::tell(model, &failure.version, &Stage::Failed(failure.clone()), self.now);
+                }
             }
             Launched::Unfinished => return Err(LauncherError::Unfinished(model.clone())),
         }

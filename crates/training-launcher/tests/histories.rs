@@ -1,8 +1,10 @@
 //! Training events that come twice, late, out of order or never, functions that die at any call, services that throttle and whose
-//! answers are lost: by seed. One input is one paid job, and every finished model is registered and judged.
+//! answers are lost: by seed. One input is one paid job, every finished model is registered and judged, and every failure is told.
 //!
 //! `HISTORIES=10000 cargo test --release -p training-launcher --test histories` runs more of them; `SEED=7` one again.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,12 +13,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use arrow_array::{Float64Array, RecordBatch, TimestampMicrosecondArray};
 use async_trait::async_trait;
 use bytes::Bytes;
 use cloud::{
     events::MemoryBus,
-    logs::{LogError, ReadLogTail},
     memory::MemoryStore,
     object_store::{
         ETag, GetObject, GetOutcome, GetRange, HeadObject, ListObjects, ListedObject, ObjectHead, PutCondition,
@@ -24,106 +24,12 @@ use cloud::{
     },
     sagemaker_control::{CallSageMaker, ControlError},
 };
-use datasets::{Column, ColumnStatistics, DataFile, FORMAT, Identity, Manifest, Numbers, Origin, Pointer, RowsDigest};
-use domain::{CodeVersion, FeatureSpecSource, ModelName, digest::sha256_hex, lake};
-use features::Plan;
-use jiff::Timestamp;
-use parquet::arrow::ArrowWriter;
 use rand::{Rng, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
-use training::{CodeArchive, JobPlace, Means, TrainingDefinition, VersionState, list_versions, put_definition};
+use support::{BUCKET, NoLogs, Prepared, model, now, pointer_event, prepared, put_in_use, schedule_event};
+use training::{JobPlace, Means, TRAINING_FAILED, VersionState, list_versions};
 use training_launcher::{Config, handle};
-
-const BUCKET: &str = "lake";
-const SPEC: &str = r#"
-name = "eta"
-prediction = { unit = "s" }
-[inputs]
-distance = { type = "float", scope = "candidate" }
-took = { type = "float", scope = "training" }
-[features]
-twice = "distance * 2"
-[model]
-outputs = ["twice"]
-[label]
-expression = "took"
-[fallback]
-expression = "distance"
-default = 1.0
-"#;
-
-fn model() -> ModelName {
-    "eta".parse().unwrap()
-}
-
-fn now() -> Timestamp {
-    "2026-11-20T00:00:00Z".parse().unwrap()
-}
-
-/// A dataset version of `rows` rows, as the extractor publishes it.
-fn dataset(rows: usize) -> (Manifest, Bytes) {
-    let start = Timestamp::from_second(1_700_000_000).unwrap().as_microsecond();
-    let times: Vec<i64> = (0..rows as i64).map(|row| start + row * 60_000_000).collect();
-    let (min, max) = (times[0] as f64, times[rows - 1] as f64);
-    let distance: Vec<f64> = (0..rows).map(|row| (row % 17) as f64 + 1.0).collect();
-    let took: Vec<f64> = distance.iter().map(|distance| distance * 3.0).collect();
-    let times = Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC"));
-    let batch = RecordBatch::try_from_iter([
-        ("requested_at", times as arrow_array::ArrayRef),
-        ("distance", Arc::new(Float64Array::from(distance))),
-        ("took", Arc::new(Float64Array::from(took))),
-    ])
-    .unwrap();
-    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
-    writer.write(&batch).unwrap();
-    let bytes = Bytes::from(writer.into_inner().unwrap());
-    let column = |name: &str, of: &str| Column { name: name.to_owned(), of: of.to_owned(), nullable: false };
-    let identity = Identity {
-        format: FORMAT.to_owned(),
-        dataset: model(),
-        origin: Origin {
-            source: "test".to_owned(),
-            sql: "SELECT 1".to_owned(),
-            parameters: BTreeMap::new(),
-            as_of: Some(now()),
-            files: Vec::new(),
-        },
-        schema: vec![column("requested_at", "TIMESTAMP"), column("distance", "FLOAT64"), column("took", "FLOAT64")],
-        parents: Vec::new(),
-        rows: rows as u64,
-        row_bytes: 24 * rows as u64,
-        rows_digest: RowsDigest::default(),
-    };
-    let address = identity.address();
-    let numbers = Numbers { min: Some(min), max: Some(max), ..Numbers::default() };
-    let statistics = vec![ColumnStatistics {
-        name: "requested_at".to_owned(),
-        of: "TIMESTAMP".to_owned(),
-        rows: rows as u64,
-        nulls: 0,
-        numbers: Some(numbers),
-        texts: None,
-    }];
-    let file = DataFile {
-        key: lake::dataset_part(&model(), &address, 0),
-        sha256: sha256_hex(&bytes),
-        bytes: bytes.len() as u64,
-        rows: rows as u64,
-    };
-    let manifest = Manifest {
-        address,
-        identity,
-        job: "job".to_owned(),
-        bytes_processed: None,
-        created_at: now(),
-        bytes: file.bytes,
-        files: vec![file],
-        statistics,
-        checks: Vec::new(),
-    };
-    (manifest, bytes)
-}
 
 /// What can go wrong on purpose, to see that it is noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,6 +66,8 @@ struct World {
     random: ChaCha8Rng,
     store: MemoryStore,
     training: BTreeMap<String, Job>,
+    /// Training jobs that will never be taken, such as by an image that is no image.
+    never: BTreeSet<String>,
     transform: BTreeMap<String, Job>,
     models: BTreeSet<String>,
     packages: BTreeMap<String, String>,
@@ -274,15 +182,6 @@ impl ListObjects for Outside {
     }
 }
 
-struct NoLogs;
-
-#[async_trait]
-impl ReadLogTail for NoLogs {
-    async fn read_log_tail(&self, _group: &str, _stream: &str, _lines: usize) -> Result<Vec<String>, LogError> {
-        Ok(vec!["the last line".to_owned()])
-    }
-}
-
 #[async_trait]
 impl CallSageMaker for Outside {
     async fn call_sagemaker(&self, operation: &'static str, input: &Value) -> Result<Value, ControlError> {
@@ -312,6 +211,13 @@ impl World {
                 let name = text(if is_training { "TrainingJobName" } else { "TransformJobName" });
                 if !is_training && !self.models.contains(&text("ModelName")) {
                     return refused("ValidationException", "Could not find model".to_owned());
+                }
+                if is_training && !self.training.contains_key(&name) {
+                    if self.never.contains(&name) || self.random.random_range(0..8) == 0 {
+                        self.counts.add("job that is never taken");
+                        self.never.insert(name);
+                        return refused("ValidationException", "1 validation error detected".to_owned());
+                    }
                 }
                 let left = self.random.random_range(1..6);
                 let fails = is_training && self.random.random_range(0..10) == 0;
@@ -446,54 +352,6 @@ impl World {
     }
 }
 
-fn pointer_event() -> Value {
-    let record = json!({"Records": [{
-        "eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
-        "s3": {"bucket": {"name": BUCKET}, "object": {"key": lake::dataset_pointer(&model()), "size": 1}},
-    }]});
-    json!({"Records": [{"messageId": "1", "eventSource": "aws:sqs", "body": record.to_string()}]})
-}
-
-fn schedule_event() -> Value {
-    json!({"detail-type": "Scheduled Event", "source": "aws.events", "detail": {}})
-}
-
-struct Prepared {
-    objects: Vec<(String, Bytes)>,
-    versions: Vec<Manifest>,
-}
-
-/// What is in the lake before anything happens: two dataset versions, the definition, the code.
-async fn prepared() -> Prepared {
-    let store = MemoryStore::new();
-    let mut versions = Vec::new();
-    for rows in [1_200, 1_300] {
-        let (manifest, bytes) = dataset(rows);
-        let address = &manifest.address;
-        store.put_object(&manifest.files[0].key, bytes, PutCondition::Always).await.unwrap();
-        let key = lake::dataset_manifest(&model(), address);
-        store.put_object(&key, manifest.to_bytes().into(), PutCondition::Always).await.unwrap();
-        versions.push(manifest);
-    }
-    let code = CodeArchive::of(&BTreeMap::from([("train.py".to_owned(), b"pass".to_vec())])).unwrap();
-    let plan = toml::from_str(
-        "image = 'image'\ninstance_type = 'ml.m5.large'\nmax_runtime_s = 60\n[variants.deep]\nmax_depth = 7\n\
-         [variants.shallow]\nmax_depth = 3",
-    )
-    .unwrap();
-    let definition = TrainingDefinition {
-        model: model(),
-        spec: FeatureSpecSource { hash: Plan::compile("x", SPEC).unwrap().hash().to_owned(), toml: SPEC.to_owned() },
-        lookups: BTreeMap::new(),
-        code: CodeVersion { address: code.address.clone(), commit: None, program: None },
-        plan,
-        evaluation: None,
-        defined_at: now(),
-    };
-    put_definition(&store, &definition, &code).await.unwrap();
-    Prepared { objects: store.contents(), versions }
-}
-
 /// What a history found wrong.
 type Problems = Vec<String>;
 
@@ -506,6 +364,7 @@ async fn history(prepared: &Prepared, seed: u64, mutant: Mutant) -> (Problems, B
         random: ChaCha8Rng::seed_from_u64(seed),
         store: store.clone(),
         training: BTreeMap::new(),
+        never: BTreeSet::new(),
         transform: BTreeMap::new(),
         models: BTreeSet::new(),
         packages: BTreeMap::new(),
@@ -525,15 +384,7 @@ async fn history(prepared: &Prepared, seed: u64, mutant: Mutant) -> (Problems, B
     for tick in 0..120_u32 {
         let publishes = [(1, 0), (second_at, 1)].into_iter().find(|(at, _)| *at == tick).map(|(_, version)| version);
         if let Some(version) = publishes {
-            let pointer = Pointer {
-                address: prepared.versions[version].address.clone(),
-                as_of: None,
-                moved_at: now(),
-                previous: None,
-                reason: None,
-            };
-            let bytes = serde_json::to_vec(&pointer).unwrap();
-            store.put_object(&lake::dataset_pointer(&model()), bytes.into(), PutCondition::Always).await.unwrap();
+            put_in_use(&store, &prepared.versions[version]).await;
             world.lock().unwrap().tell(&pointer_event(), false);
         }
         if tick == 60 {
@@ -594,10 +445,20 @@ async fn history(prepared: &Prepared, seed: u64, mutant: Mutant) -> (Problems, B
         let created = world.training.get(&version.version).map_or(0, |job| job.created);
         *jobs_of_input.entry((order.lineage.dataset.address.clone(), order.variant.clone())).or_default() += created;
         let job = world.training.get(&version.version);
+        let was_told = || {
+            let told = bus.events();
+            told.iter().any(|event| {
+                event.detail_type == TRAINING_FAILED && event.detail["model_version"] == version.version.as_str()
+            })
+        };
         let expected = match job {
-            None => "ordered, and there is no job",
+            None if !world.never.contains(&version.version) => "ordered, and there is no job",
+            None if version.state != VersionState::Failed => "never taken, and nobody wrote it down",
+            None if !was_told() => "never taken, and nobody was told",
+            None => "",
             Some(job) if !job.ended => "its job has not ended",
             Some(job) if job.fails && version.state != VersionState::Failed => "failed, and nobody wrote it down",
+            Some(job) if job.fails && !was_told() => "failed, and nobody was told",
             Some(job) if !job.fails && version.registered.is_none() => "finished, and not registered",
             Some(job) if !job.fails && version.verdict.is_none() => "registered, and not judged",
             Some(job) if !job.fails && !version.verdict.as_ref().unwrap().offered => "perfect, and refused",
@@ -672,7 +533,16 @@ fn one_input_is_one_paid_job_and_every_finished_model_is_registered_and_judged()
     println!("{} histories: {counts:?}", seeds.end - seeds.start);
     assert!(problems.is_empty(), "{:#?}", &problems[..problems.len().min(20)]);
     if many {
-        for kind in ["refused call", "lost answer", "lost event", "event twice", "late event", "death", "redelivery"] {
+        for kind in [
+            "refused call",
+            "lost answer",
+            "lost event",
+            "event twice",
+            "late event",
+            "death",
+            "redelivery",
+            "job that is never taken",
+        ] {
             assert!(counts.get(kind).is_some_and(|count| *count > 0), "no {kind} in {counts:?}");
         }
     }

@@ -3,7 +3,7 @@
 use cloud::{
     events::{Event, PutEvent},
     logs::ReadLogTail,
-    object_store::{GetObject, ListObjects},
+    object_store::{GetObject, ListObjects, PutObject},
     sagemaker_control::CallSageMaker,
 };
 use domain::{ModelName, lake};
@@ -80,14 +80,11 @@ where
     C: CallSageMaker + ?Sized,
 {
     let Means { sagemaker, logs, events, place } = means;
-    // First told, then written down: what is told twice is harmless, what is never told is not.
     let registered = match settle(lake, sagemaker, logs, order, now).await? {
         Settled::UnderWay => return Ok(Stage::Training),
         Settled::Failed { failure, is_new } => {
             if is_new {
-                let more = json!({"reason": failure.reason, "last_lines": failure.last_lines});
-                tell(events, TRAINING_FAILED, order, &more).await?;
-                record_failure(lake, &order.model, &failure).await?;
+                fail(lake, events, order, &failure).await?;
             }
             return Ok(Stage::Failed(failure));
         }
@@ -107,11 +104,25 @@ where
             };
             put_once(lake, &lake::model_approval(&order.model, &order.version), &approval).await?;
         }
+        // First told, then written down: what is told twice is harmless, what is never told is not.
         let what = if verdict.offered { MODEL_OFFERED } else { MODEL_REFUSED };
         tell(events, what, order, &json!({"checks": verdict.checks, "reference": verdict.reference})).await?;
         put_once(lake, &lake::gate_verdict(&order.model, &order.version), &verdict).await?;
     }
     Ok(Stage::Decided(verdict))
+}
+
+/// Tells of a job that made no model, then writes it down: from then on nobody looks after its order.
+pub(crate) async fn fail<S: PutObject>(
+    lake: &S,
+    events: &dyn PutEvent,
+    order: &TrainingOrder,
+    failure: &Failure,
+) -> Result<(), TrainingError> {
+    let more = json!({"reason": failure.reason, "last_lines": failure.last_lines});
+    tell(events, TRAINING_FAILED, order, &more).await?;
+    record_failure(lake, &order.model, failure).await?;
+    Ok(())
 }
 
 async fn tell(

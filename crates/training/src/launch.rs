@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
-    JobPlace, TrainingDefinition, TrainingError, TrainingOrder,
+    Means, TrainingDefinition, TrainingError, TrainingOrder,
+    advance::fail,
     objects::{put_once, read_json},
-    register::{Failure, record_failure},
+    register::Failure,
     view::{ViewPlan, ViewSummary, make_view},
 };
 
@@ -27,6 +28,9 @@ pub enum Launched {
         view: Box<ViewSummary>,
         /// The versions that they make.
         versions: Vec<String>,
+        /// Those of them whose job SageMaker will never take: told, and written down.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        failed: Vec<Failure>,
     },
     /// Time was up while the view was made: once more, and it goes on.
     Unfinished,
@@ -39,10 +43,9 @@ pub enum Launched {
 #[allow(clippy::too_many_arguments)]
 pub async fn launch<S, C>(
     lake: &S,
-    sagemaker: &C,
+    means: Means<'_, C>,
     definition: &TrainingDefinition,
     address: &str,
-    place: &JobPlace,
     again: bool,
     now: Timestamp,
     go_on: &(dyn Fn() -> bool + Send + Sync),
@@ -56,12 +59,12 @@ where
     let TrainingDefinition { model, plan: training, .. } = definition;
     let view = ViewPlan::of(model, &manifest, &plan, training.split, training.format)?;
     let Some(view) = make_view(lake, &view, &manifest, &plan, go_on).await? else { return Ok(Launched::Unfinished) };
-    let mut versions = Vec::new();
+    let (mut versions, mut refused) = (Vec::new(), Vec::new());
     for (variant, hyperparameters) in training.variants() {
         let mut attempt = 1;
         loop {
             let order =
-                TrainingOrder::new(definition, &manifest, &view, variant, &hyperparameters, place, attempt, now)?;
+                TrainingOrder::new(definition, &manifest, &view, variant, &hyperparameters, means.place, attempt, now)?;
             let failed = read_json::<Failure, _>(lake, &lake::training_failure(model, &order.version)).await?.is_some();
             if failed && again {
                 attempt += 1;
@@ -70,34 +73,31 @@ where
             versions.push(order.version.clone());
             if !failed {
                 put_once(lake, &lake::training_order(model, &order.version), &order).await?;
-                submit(lake, sagemaker, &order, now).await?;
+                if let Some(failure) = submit(means.sagemaker, &order, now).await? {
+                    fail(lake, means.events, &order, &failure).await?;
+                    refused.push(failure);
+                }
             }
             break;
         }
     }
-    Ok(Launched::Jobs { view: Box::new(view), versions })
+    Ok(Launched::Jobs { view: Box::new(view), versions, failed: refused })
 }
 
-/// Creates the job of an order, where there is none. A job that SageMaker will never take is a failure that is written down.
-pub(crate) async fn submit<S, C>(
-    lake: &S,
+/// Creates the job of an order, where there is none. A job that SageMaker will never take is a failure: the caller's to tell, and then
+/// to write down.
+pub(crate) async fn submit<C: CallSageMaker + ?Sized>(
     sagemaker: &C,
     order: &TrainingOrder,
     now: Timestamp,
-) -> Result<(), TrainingError>
-where
-    S: PutObject,
-    C: CallSageMaker + ?Sized,
-{
+) -> Result<Option<Failure>, TrainingError> {
     match sagemaker.call_sagemaker("CreateTrainingJob", &order.request).await {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(None),
         // Someone was faster, or an answer was lost: the job is there, once.
-        Err(ControlError::Refused { kind, .. }) if kind == "ResourceInUse" => Ok(()),
+        Err(ControlError::Refused { kind, .. }) if kind == "ResourceInUse" => Ok(None),
         Err(ControlError::Refused { kind, message, .. }) if kind == "ValidationException" => {
-            let failure =
-                Failure { version: order.version.clone(), reason: message, last_lines: vec![], failed_at: now };
-            record_failure(lake, &order.model, &failure).await?;
-            Ok(())
+            let version = order.version.clone();
+            Ok(Some(Failure { version, reason: message, last_lines: vec![], failed_at: now }))
         }
         Err(error) => Err(error.into()),
     }

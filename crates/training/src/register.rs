@@ -88,8 +88,10 @@ where
     let described = match described {
         Ok(described) => described,
         Err(ControlError::Refused { kind, .. }) if kind == "ValidationException" || kind == "ResourceNotFound" => {
-            submit(lake, sagemaker, order, now).await?;
-            return Ok(Settled::UnderWay);
+            return Ok(match submit(sagemaker, order, now).await? {
+                Some(failure) => Settled::Failed { failure, is_new: true },
+                None => Settled::UnderWay,
+            });
         }
         Err(error) => return Err(error.into()),
     };
