@@ -123,7 +123,7 @@ pub struct PredictionJob {
 pub(crate) enum Predicted {
     /// It runs.
     UnderWay,
-    /// One number for each row of [`HeldOutFeatures::rows`].
+    /// One number for each row of [`HeldOutFeatures::rows`]: NaN or infinite where the model says so.
     Answers(Vec<f64>),
     /// It failed.
     Failed(String),
