@@ -130,6 +130,42 @@ def every_route_wants_a_signature(template):
                     assert route["security"] == [{"AWS_IAM": []}], f"{method} {path} lets everybody in"
 
 
+# Minutes in which a function has errors whose every invocation fails, from how it is invoked: the API's every minute; what a schedule
+# begins, at its times and again after one and two minutes; the batch transform when its message comes back.
+MINUTES = 240
+FAILS_EVERY_MINUTE = set(range(MINUTES))
+
+
+def scheduled(every):
+    return {start + again for start in range(0, MINUTES, every) for again in (0, 1, 3)}
+
+
+FAILING_MINUTES = {
+    "ResultArchiver": scheduled(5), "Evaluator": scheduled(60), "TrainingLauncher": scheduled(15), "FeatureTransformBatch": {0, 90, 180}}
+
+
+def alarms_can_sound(template):
+    """Errors of a function that always fails reach its alarm's count, and no sum has an operand without figures."""
+    for name, resource in template["Resources"].items():
+        if resource["Type"] != "AWS::CloudWatch::Alarm":
+            continue
+        alarm = resource["Properties"]
+        for metric in alarm.get("Metrics", []):
+            sparse = {other["Id"] for other in alarm["Metrics"]
+                      if other.get("MetricStat", {}).get("Metric", {}).get("Namespace") == "AWS/States"}
+            bare = [part for part in str(metric.get("Expression", "")).split(" + ") if part in sparse]
+            assert not bare, f"{name}: {bare} has no figure where the machine has not run"
+        if (alarm.get("Namespace"), alarm.get("MetricName")) != ("AWS/Lambda", "Errors"):
+            continue
+        function = next(named(alarm["Dimensions"]))
+        failing = FAILING_MINUTES.get(function, FAILS_EVERY_MINUTE)
+        length = alarm["Period"] // 60
+        periods = [any(start + minute in failing for minute in range(length)) for start in range(0, MINUTES, length)]
+        count, of = alarm.get("DatapointsToAlarm", alarm["EvaluationPeriods"]), alarm["EvaluationPeriods"]
+        breaches = max(sum(periods[at:at + of]) for at in range(len(periods)))
+        assert breaches >= count, f"{name} never sounds: {breaches} of {of} periods have an error, {count} are needed"
+
+
 class Cloud:
     def __init__(self, endpoint):
         session = boto3.Session("test", "test", region_name=REGION)
@@ -311,6 +347,7 @@ def main():
     template = translated()
     nothing_refers_to_what_may_not_be_there(template)
     every_route_wants_a_signature(template)
+    alarms_can_sound(template)
     if len(sys.argv) > 1:
         Path(sys.argv[1]).write_text(json.dumps(template, indent=1))
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)

@@ -133,6 +133,7 @@ async fn past(options: &PastOptions, terminal: Terminal) -> Result<(), CliError>
     let mut lake = Lake::open(&options.lake).await?;
     let version = find_version(&lake.store, name).await?;
     let plan = plan_of(&lake.store, &version).await?;
+    needs_nothing_personal(&plan)?;
     let mut archived = ArchivedRides::open(&lake.store, &version.model, options.window).await?;
     let asked = match (&options.endpoint, &options.variant) {
         (Some(endpoint), Some(variant)) => {
@@ -205,6 +206,20 @@ async fn find_version(lake: &S3Bucket, version: &str) -> Result<ModelVersion, Cl
     )))
 }
 
+/// Personal inputs are not archived as they came: columns that are made of them cannot be made again.
+fn needs_nothing_personal(plan: &Plan) -> Result<(), CliError> {
+    let names = plan.output_names().iter().enumerate();
+    let personal: Vec<&str> =
+        names.filter(|(output, _)| plan.output_is_personal(*output)).map(|(_, name)| name.as_str()).collect();
+    if personal.is_empty() {
+        return Ok(());
+    }
+    Err(CliError::Unexpected(format!(
+        "the archive cannot be asked again for {}: computed of personal inputs, which are not archived as they came",
+        personal.join(", ")
+    )))
+}
+
 /// The version's own spec with its own lookup tables.
 async fn plan_of(lake: &S3Bucket, version: &ModelVersion) -> Result<Plan, CliError> {
     let lineage = &version.lineage;
@@ -220,4 +235,25 @@ async fn plan_of(lake: &S3Bucket, version: &ModelVersion) -> Result<Plan, CliErr
     }
     let why = format!("the spec of {} has the hash {}, not {}", version.version, plan.hash(), lineage.spec.hash);
     Err(CliError::Unexpected(why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_of_personal_inputs_are_named_and_refused() {
+        let spec = |outputs: &str| {
+            let text = format!(
+                "name = \"m\"\nprediction = {{ unit = \"s\", min = 0, max = 9 }}\n\
+                 [inputs]\nrider = {{ type = \"int\", personal = \"hash\" }}\nlat = {{ type = \"float\" }}\n\
+                 [features]\nof_rider = \"rider / 7\"\nnorth = \"lat + 1\"\n[model]\noutputs = [{outputs}]\n\
+                 [fallback]\nexpression = \"lat\"\ndefault = 1\n"
+            );
+            Plan::compile("features.toml", &text).unwrap()
+        };
+        assert!(needs_nothing_personal(&spec("\"north\"")).is_ok());
+        let refused = needs_nothing_personal(&spec("\"north\", \"of_rider\"")).unwrap_err().to_string();
+        assert!(refused.contains("for of_rider:"), "{refused}");
+    }
 }

@@ -203,6 +203,10 @@ pub(crate) async fn run(options: &ReplayOptions, terminal: Terminal) -> Result<(
         let failed = replayed.requests - replayed.answered;
         return Err(CliError::Unexpected(format!("{failed} requests got no prediction")));
     }
+    if replayed.outcomes < replayed.answered {
+        let failed = replayed.answered - replayed.outcomes;
+        return Err(CliError::Unexpected(format!("the outcomes of {failed} rides were not accepted")));
+    }
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use std::{
     fmt::Display,
     io::{IsTerminal, Write},
     process::ExitCode,
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -12,6 +13,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use crate::error::CliError;
+
+/// Whether a result was printed: there is one JSON document on standard output, whether the command then fails or not.
+static RESULT_TOLD: AtomicBool = AtomicBool::new(false);
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -78,13 +82,15 @@ impl Terminal {
     /// The result, as one JSON object; nothing without --json.
     pub(crate) fn json<T: Serialize>(self, result: &T) {
         if self.json {
+            RESULT_TOLD.store(true, Ordering::Relaxed);
             print(&serde_json::to_string(result).unwrap_or_default());
         }
     }
 
-    /// Tells an error, and gives the exit code for it.
+    /// Tells an error, and gives the exit code for it. Where the result was printed already, since it is what is wrong (a difference that
+    /// was found), the error is on standard error alone.
     pub(crate) fn failed(self, error: &CliError) -> ExitCode {
-        if self.json {
+        if self.json && !RESULT_TOLD.load(Ordering::Relaxed) {
             #[derive(Serialize)]
             struct Failure<'a> {
                 error: &'a str,

@@ -43,6 +43,22 @@ fn the_doctor_says_what_is_missing_and_how_to_mend_it() {
 }
 
 #[test]
+fn with_json_there_is_one_document_whatever_was_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    json(directory, &["init", "my-eta", "--time-zone", "America/New_York"]);
+    let spec = std::fs::read_to_string(directory.join("models/my-eta/features.toml")).unwrap();
+    std::fs::write(directory.join("other.toml"), spec.replace("America/New_York", "Asia/Tokyo")).unwrap();
+    let (code, said, told) = mannen(directory, &["features", "diff", "models/my-eta", "other.toml", "--json"]);
+    assert_eq!(code, 1, "{told}");
+    let changes: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
+    assert!(changes.get("reason").is_none() && told.starts_with("error:"), "{changes} {told}");
+    let (code, said, _) = mannen(directory, &["features", "check", "nowhere", "--json"]);
+    let failure: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
+    assert!(code != 0 && failure["reason"].is_string(), "{failure}");
+}
+
+#[test]
 fn a_new_model_is_made_trained_served_and_looked_at() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();

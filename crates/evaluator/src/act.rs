@@ -27,6 +27,8 @@ pub struct Means<'a> {
     pub endpoints: Endpoints<'a>,
     /// Where training is asked for.
     pub events: &'a dyn PutEvent,
+    /// The lake's bucket, which events name: an account's stacks share the bus.
+    pub bucket: &'a str,
 }
 
 /// What was done.
@@ -104,7 +106,7 @@ pub(crate) async fn act<S: GetObject + PutObject + ListObjects>(
     if let Some(RolledBack { from, to, reason }) = &actions.rolled_back {
         info!(%model, %from, %to, reason, "went back to the release before");
     }
-    match retraining::ask(lake, means.events, model, report).await {
+    match retraining::ask(lake, &means, model, report).await {
         Ok(found) => actions.training_wanted = found,
         Err(error) => {
             error!(%model, reason = error.reason(), %error, "training was not asked for");

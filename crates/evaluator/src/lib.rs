@@ -61,7 +61,11 @@ pub async fn run() -> Result<(), Error> {
         let shared = Arc::clone(&shared);
         async move {
             let Shared { config, lake, control, runtime, events } = shared.as_ref();
-            let means = Means { endpoints: Endpoints { describe: control, invoke: runtime }, events };
+            let means = Means {
+                endpoints: Endpoints { describe: control, invoke: runtime },
+                events,
+                bucket: &config.lake_bucket,
+            };
             evaluate_and_act(lake, means, config, &event.payload, Timestamp::now()).await
         }
     }))

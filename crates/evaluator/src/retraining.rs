@@ -1,13 +1,15 @@
 //! The wish to train again: an event that whoever trains listens to.
 
 use cloud::{
-    events::{Event, EventError, PutEvent},
+    events::{Event, EventError},
     object_store::{GetObject, PutCondition, PutObject, StoreError},
 };
 use domain::{ModelName, lake};
 use evaluation::report::{ReportData, RetrainingReason};
 use serde_json::json;
 use thiserror::Error;
+
+use crate::Means;
 
 /// The event's source.
 pub const EVENT_SOURCE: &str = "mannen";
@@ -38,7 +40,7 @@ impl RetrainingError {
 /// the event was taken. The detail's shape is that of `events/retraining-wanted.json`.
 pub(crate) async fn ask<S: GetObject + PutObject>(
     lake: &S,
-    events: &dyn PutEvent,
+    means: &Means<'_>,
     model: &ModelName,
     report: &ReportData,
 ) -> Result<Option<RetrainingReason>, RetrainingError> {
@@ -60,6 +62,7 @@ pub(crate) async fn ask<S: GetObject + PutObject>(
     let drifted = report.drift.as_ref().map(|drift| drift.drifted());
     let detail = json!({
         "version": DETAIL_VERSION,
+        "lake": means.bucket,
         "model": model,
         "reason": reason,
         "release_id": release.release_id,
@@ -71,7 +74,7 @@ pub(crate) async fn ask<S: GetObject + PutObject>(
     });
     // First the event: one that is told twice is harmless, one that is never told is not.
     let event = Event { source: EVENT_SOURCE, detail_type: RETRAINING_WANTED, detail: detail.clone() };
-    events.put_event(&event).await?;
+    means.events.put_event(&event).await?;
     lake.put_object(&mark, detail.to_string().into(), PutCondition::Always).await?;
     Ok(Some(reason))
 }

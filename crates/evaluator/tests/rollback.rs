@@ -137,7 +137,7 @@ async fn archive(store: &MemoryStore, rides: &[(Vec<PredictionRecord>, Vec<Outco
 async fn run<S: GetObject + PutObject + ListObjects>(store: &S) -> Actions {
     let config = Config { lake_bucket: "lake".to_owned(), default_model: model(), lookback_hours: 72 };
     let bus = MemoryBus::default();
-    let means = Means { endpoints: Endpoints { describe: &Endpoint, invoke: &Endpoint }, events: &bus };
+    let means = Means { endpoints: Endpoints { describe: &Endpoint, invoke: &Endpoint }, events: &bus, bucket: "lake" };
     let actions = evaluate_and_act(store, means, &config, &EvaluatorEvent::default(), at(40)).await.unwrap().actions;
     // These records have no inputs to be computed again from.
     Actions { skew: None, ..actions }

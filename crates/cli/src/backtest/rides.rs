@@ -134,7 +134,7 @@ impl ArchivedRides {
             };
             let sent = &record.candidates[candidate];
             let asked = [domain::Candidate::new(sent.candidate_id.clone(), sent.inputs.clone())];
-            if let Err(error) = plan.read_request(record.requested_at, &record.inputs, &asked, &mut inputs) {
+            if let Err(error) = plan.read_archived(record.requested_at, &record.inputs, &asked, &mut inputs) {
                 *left.not_rebuilt.entry(error.reason().to_owned()).or_default() += 1;
                 continue;
             }

@@ -13,6 +13,7 @@ use feature_batch::{FileSource, Options, Source, ViewFormat};
 use jiff::Timestamp;
 use reference_model::{Folders, Model};
 use serde_json::json;
+use toml_edit::{DocumentMut, Item, TomlError};
 
 use super::{ALPHA, text};
 use crate::{
@@ -156,16 +157,17 @@ fn read_rows(options: &WindowOptions, terminal: Terminal) -> Result<TimedRows, C
     TimedRows::of_view(&String::from_utf8_lossy(&view))
 }
 
-/// The spec with one more column: when a row was asked for, seconds since 1970.
+/// The spec with one more column: when a row was asked for, seconds since 1970. All else stays as it is written: the order of a
+/// lookup table's keys means something.
 fn with_time(spec: &str) -> Result<String, CliError> {
     let failed = |why: &str| CliError::Unexpected(format!("the spec cannot be extended: {why}"));
-    let mut document: toml::Table = toml::from_str(spec).map_err(|error| failed(&error.to_string()))?;
+    let mut document: DocumentMut = spec.parse().map_err(|error: TomlError| failed(&error.to_string()))?;
     let features =
-        document.get_mut("features").and_then(toml::Value::as_table_mut).ok_or_else(|| failed("no [features]"))?;
-    features.insert(TIME.to_owned(), "UNIX_SECONDS(requested_at)".into());
+        document.get_mut("features").and_then(Item::as_table_like_mut).ok_or_else(|| failed("no [features]"))?;
+    features.insert(TIME, toml_edit::value("UNIX_SECONDS(requested_at)"));
     let outputs = document.get_mut("model").and_then(|model| model.get_mut("outputs")?.as_array_mut());
-    outputs.ok_or_else(|| failed("no [model] outputs"))?.push(TIME.into());
-    toml::to_string(&document).map_err(|error| failed(&error.to_string()))
+    outputs.ok_or_else(|| failed("no [model] outputs"))?.push(TIME);
+    Ok(document.to_string())
 }
 
 /// What is compared.
@@ -260,6 +262,16 @@ mod tests {
         for wrong in ["", "14", "14,0", "14,week", "all,all"] {
             assert!(windows(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_specs_other_lines_stay_as_they_are() {
+        let spec = std::fs::read_to_string("../../models/pickup-eta/features.toml").unwrap();
+        let lookups = "[lookups.zone_hour]\nkeys = { rider_zone = \"int\", local_hour = \"int\" }\n";
+        let extended = with_time(&format!("{spec}\n{lookups}")).unwrap();
+        assert!(extended.contains(lookups), "{extended}");
+        let added = |line: &&str| !spec.lines().any(|other| other == *line) && !lookups.contains(*line);
+        assert_eq!(extended.lines().filter(added).count(), 2, "{extended}");
     }
 
     /// Rides of a city, `days` long, with its streets slower by `factor` in its last `shock_days`.
