@@ -51,6 +51,7 @@ impl Record {
     }
 
     fn read(&mut self, text: &mut Text) -> Result<Found, ReadError> {
+        skip_line_breaks(text)?;
         let offset = text.offset;
         let (mut written, mut ended, mut too_long) = (0, 0, false);
         loop {
@@ -80,6 +81,19 @@ impl Record {
                 }
                 ReadRecordResult::End => return Ok(Found::End),
             }
+        }
+    }
+}
+
+/// What lies before a record is none of it: the second byte of a line break, and empty lines, which are no records.
+fn skip_line_breaks(text: &mut Text) -> Result<(), ReadError> {
+    loop {
+        let input = text.fill_buf()?;
+        let breaks = input.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let goes_on = breaks > 0 && breaks == input.len();
+        text.consume(breaks);
+        if !goes_on {
+            return Ok(());
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Parquet, row group by row group, only the columns that are inputs.
 
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
 use arrow_array::RecordBatchReader;
-use arrow_schema::{DataType, TimeUnit};
+use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use features::{Input, Plan, Type};
 use parquet::{
     arrow::{
@@ -32,15 +34,51 @@ pub(crate) struct ParquetReader {
     size_bytes: u64,
 }
 
+/// The Parquet crate panics at some damaged metadata, such as a column of negative length.
+fn told_of_panics<T>(source: &Shared, read: impl FnOnce() -> Result<T, ReadError>) -> Result<T, ReadError> {
+    std::panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+        Err(source.blame(None, "parquet_unreadable", "its metadata is damaged; write the file again".to_owned()))
+    })
+}
+
+/// Times of Spark and Impala (INT96) as microseconds: as nanoseconds, which is the crate's default, the year 9999 would silently be
+/// another one.
+fn with_wide_timestamps(metadata: ArrowReaderMetadata) -> Result<ArrowReaderMetadata, ParquetError> {
+    let physical = metadata.parquet_schema();
+    let is_int96 = |root: usize| {
+        let mut leaves = (0..physical.num_columns()).filter(|&leaf| physical.get_column_root_idx(leaf) == root);
+        leaves.any(|leaf| physical.column(leaf).physical_type() == Physical::INT96)
+    };
+    let fields: Vec<Arc<Field>> = metadata
+        .schema()
+        .fields()
+        .iter()
+        .enumerate()
+        .map(|(root, field)| match field.data_type() {
+            DataType::Timestamp(TimeUnit::Nanosecond, None) if is_int96(root) => {
+                Arc::new(field.as_ref().clone().with_data_type(DataType::Timestamp(TimeUnit::Microsecond, None)))
+            }
+            _ => Arc::clone(field),
+        })
+        .collect();
+    let options = ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(fields)));
+    ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)
+}
+
 impl ParquetReader {
     pub(crate) fn new(plan: &Plan, source: Shared) -> Result<Self, ReadError> {
+        told_of_panics(&source, || Self::open(plan, source.clone()))
+    }
+
+    fn open(plan: &Plan, source: Shared) -> Result<Self, ReadError> {
         let size_bytes = source.size_bytes();
         let unreadable =
             |error: ParquetError| source.blame(None, "parquet_unreadable", format!("{error}; write the file again"));
         // The Arrow schema that a writer may have left is passed over: the types of the file itself count, so that a
         // text is a text whether its writer knew it as a dictionary, a view or a large text.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let metadata = ArrowReaderMetadata::load(&source, options).map_err(unreadable)?;
+        let metadata = ArrowReaderMetadata::load(&source, options).and_then(with_wide_timestamps);
+        let metadata = metadata.map_err(unreadable)?;
         let schema = metadata.schema();
         let (inputs, columns) =
             SourceColumns::of_header(plan, schema.fields().iter().map(|field| field.name().as_str()))?;
@@ -66,7 +104,8 @@ impl ParquetReader {
 
     /// Up to [`BATCH_ROWS`] rows; `None` at the end.
     pub(crate) fn next_batch(&mut self) -> Result<Option<Batch>, ReadError> {
-        let Some(batch) = self.batches.next() else { return Ok(None) };
+        let next = told_of_panics(&self.source, || Ok(self.batches.next()))?;
+        let Some(batch) = next else { return Ok(None) };
         let batch = batch.map_err(|error| {
             let detail = format!("after row {}: {error}; write the file again", self.row);
             self.source.blame(None, "parquet_unreadable", detail)
@@ -96,7 +135,7 @@ fn check_type(input: &Input, of: &DataType, physical: Option<Physical>) -> Resul
         Type::Timestamp => match of {
             DataType::Utf8 | DataType::Timestamp(_, Some(_)) => true,
             // Written by Spark and Impala, by convention in UTC.
-            DataType::Timestamp(TimeUnit::Nanosecond, None) => physical == Some(Physical::INT96),
+            DataType::Timestamp(_, None) => physical == Some(Physical::INT96),
             _ => false,
         },
     };

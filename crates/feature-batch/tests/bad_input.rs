@@ -16,7 +16,12 @@ use feature_batch::{
     BATCH_BYTES, BatchError, MAX_LINE_BYTES, Options, RangeSource, Source, ViewFormat, run_files, transform,
 };
 use features::Plan;
-use parquet::arrow::ArrowWriter;
+use parquet::{
+    arrow::ArrowWriter,
+    data_type::{DoubleType, Int96, Int96Type},
+    file::writer::SerializedFileWriter,
+    schema::parser::parse_message_type,
+};
 use serde_json::{Value as Json, json};
 
 const SPEC: &str = r#"
@@ -103,6 +108,86 @@ fn bad_records_of_csv() {
     );
     assert_eq!(rejects[1]["original"], json!({"requested_at": "2026-01-31T09:30:00Z", "x": "11", "n": "1.5"}));
     assert_eq!(rejects[1]["detail"], "`x` is 11; allowed is … to 10");
+}
+
+#[test]
+fn a_records_place_is_its_first_byte_whatever_breaks_the_lines() {
+    for line_break in ["\n", "\r\n", "\r", "\r\n\r\n"] {
+        let lines =
+            ["requested_at,x,n", "2026-01-31T09:30:00Z,11,1", "2026-01-31T09:30:00Z,1,1", "2026-01-31T09:30:00Z,12,1"];
+        let text = lines.join(line_break);
+        let (_, rejects) = run(text.clone()).unwrap();
+        let place = |line: &str| json!(text.find(line).unwrap());
+        let expected =
+            [(0, place(lines[1]), json!("x"), "out_of_range"), (2, place(lines[3]), json!("x"), "out_of_range")];
+        assert_eq!(told(&rejects), expected, "{line_break:?}");
+    }
+}
+
+/// A file whose `requested_at` is as Spark writes it.
+fn with_int96(days: i64, nanoseconds: u64) -> Vec<u8> {
+    let schema = "message m { required int96 requested_at; required double x; }";
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let mut bytes = Vec::new();
+    let mut writer = SerializedFileWriter::new(&mut bytes, schema, Arc::default()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let mut time = Int96::new();
+    let julian = u32::try_from(days + 2_440_588).unwrap();
+    time.set_data((nanoseconds & 0xffff_ffff) as u32, (nanoseconds >> 32) as u32, julian);
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<Int96Type>().write_batch(&[time], None, None).unwrap();
+    column.close().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<DoubleType>().write_batch(&[1.0], None, None).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    writer.close().unwrap();
+    bytes
+}
+
+#[test]
+fn times_of_spark_are_those_of_csv() {
+    let spec = SPEC.replace("x * 2", "UNIX_SECONDS(requested_at)");
+    let plan = Plan::compile("t", &spec).unwrap();
+    let run = |bytes: Vec<u8>| {
+        let (mut view, mut rejects) = (Vec::new(), Vec::new());
+        let source = Source { name: "s".into(), bytes: Box::new(Bytes::from(bytes)) };
+        let options = Options { format: ViewFormat::Csv, threads: 1 };
+        transform(&plan, vec![source], &mut view, &mut rejects, options, &mut |_| {}).unwrap();
+        let reasons: Vec<Json> = std::str::from_utf8(&rejects)
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str::<Json>(line).unwrap()["reason"].clone())
+            .collect();
+        (String::from_utf8(view).unwrap(), reasons)
+    };
+    for time in [
+        "2026-01-31T09:30:00Z",
+        "1970-01-01T00:00:00Z",
+        "1600-01-01T00:00:00Z",
+        "0001-01-01T00:00:00Z",
+        "9999-12-30T00:00:00Z",
+    ] {
+        let at: jiff::Timestamp = time.parse().unwrap();
+        let (days, second) = (at.as_second().div_euclid(86_400), at.as_second().rem_euclid(86_400));
+        let found = run(with_int96(days, second as u64 * 1_000_000_000));
+        assert_eq!(found, run(format!("requested_at,x\n{time},1\n").into_bytes()), "{time}");
+    }
+}
+
+#[test]
+fn a_damaged_parquet_file_never_panics() {
+    let bytes = with_int96(20_000, 0);
+    let mut refused = 0;
+    // Its metadata, where every byte is changed to what makes lengths and numbers absurd.
+    for at in 0..bytes.len() {
+        for byte in [0x00, 0x01, 0x7f, 0x80, 0xff] {
+            let mut damaged = bytes.clone();
+            damaged[at] = byte;
+            refused += usize::from(run(damaged).is_err_and(|error| error.to_string().starts_with("`s`")));
+        }
+    }
+    assert!(refused > bytes.len(), "{refused}");
 }
 
 #[test]
