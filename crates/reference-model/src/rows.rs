@@ -62,10 +62,26 @@ struct Reading {
 
 impl Reading {
     fn csv(&mut self, body: &[u8]) -> Result<(), ModelError> {
+        if self.width == 1 {
+            return self.csv_of_one_column(body);
+        }
         let mut reader = cell::rows(body);
         let mut record = ByteRecord::new();
         while reader.read_byte_record(&mut record).map_err(|error| ModelError::InvalidBody(error.to_string()))? {
             for bytes in &record {
+                let number = cell::parse(bytes).map_err(|text| self.not_a_number(text, "empty"))?;
+                self.values.push(number);
+            }
+            self.end_row()?;
+        }
+        Ok(())
+    }
+
+    /// An empty line is a row whose one value is missing; for a CSV reader it is none.
+    fn csv_of_one_column(&mut self, body: &[u8]) -> Result<(), ModelError> {
+        let lines = body.strip_suffix(b"\n").unwrap_or(body).split(|byte| *byte == b'\n');
+        for line in lines.filter(|_| !body.is_empty()) {
+            for bytes in line.split(|byte| *byte == b',') {
                 let number = cell::parse(bytes).map_err(|text| self.not_a_number(text, "empty"))?;
                 self.values.push(number);
             }
@@ -259,6 +275,20 @@ mod tests {
         let rows = Rows::parse(media, body.as_bytes(), 3)?;
         let shown = |value: &f64| (!value.is_nan()).then_some(*value);
         Ok(rows.iter().map(|row| row.iter().map(shown).collect()).collect())
+    }
+
+    #[test]
+    fn an_empty_line_is_a_row_of_a_model_with_one_column() {
+        let rows = |body: &str| {
+            let rows = Rows::parse(MediaType::Csv, body.as_bytes(), 1)?;
+            Ok::<_, ModelError>(rows.iter().map(|row| (!row[0].is_nan()).then_some(row[0])).collect::<Vec<_>>())
+        };
+        assert_eq!(rows("1\n\n2\r\n").unwrap(), [Some(1.0), None, Some(2.0)]);
+        assert_eq!(rows("1\n2").unwrap(), [Some(1.0), Some(2.0)]);
+        assert_eq!(rows("\n\n").unwrap(), [None, None]);
+        assert!(matches!(rows(""), Err(ModelError::NoRows)));
+        assert!(matches!(rows("1,2\n"), Err(ModelError::WrongWidth { row: 1, found: 2, expected: 1 })));
+        assert!(matches!(rows("1\nx\n"), Err(ModelError::NotANumber { row: 2, .. })));
     }
 
     #[test]

@@ -72,6 +72,9 @@ fn train_and_save(folders: &Folders, log: &mut (dyn Write + Send)) -> Result<Met
         .then(|| read_channel(folders, "validation", Some(train.feature_count), &hyperparameters, &mut say))
         .transpose()?;
     check(&hyperparameters, &train, validation.as_ref())?;
+    if let Some(why) = validation.as_ref().and_then(|validation| other_columns(&train, validation)) {
+        return Err(ModelError::Parquet { path: folders.channel("validation"), why });
+    }
 
     let began = Instant::now();
     let fits = caught(&hyperparameters, || fit_all(&hyperparameters, &train, validation.as_ref(), &mut say))??;
@@ -212,6 +215,16 @@ fn check(hyperparameters: &Hyperparameters, train: &Channel, validation: Option<
     Ok(())
 }
 
+/// Where both channels tell their columns' names: the first that has changed places.
+fn other_columns(train: &Channel, validation: &Channel) -> Option<String> {
+    if train.feature_names.is_empty() || validation.feature_names.is_empty() {
+        return None;
+    }
+    let mut pairs = train.feature_names.iter().zip(&validation.feature_names);
+    let (before, here) = pairs.find(|(before, here)| before != here)?;
+    Some(format!("it has `{here}` where the training channel has `{before}`"))
+}
+
 /// What training makes.
 struct Fits {
     prediction: Boosted,
@@ -258,4 +271,25 @@ fn caught<T: Send>(hyperparameters: &Hyperparameters, work: impl FnOnce() -> T +
         let why = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
         failed(why.unwrap_or("the library panicked").to_owned())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_that_changed_places_between_channels_are_told() {
+        let channel = |names: &[&str]| Channel {
+            labels: vec![1.0],
+            columns: vec![1.0; 2],
+            feature_count: 2,
+            feature_names: names.iter().map(|name| (*name).to_owned()).collect(),
+            bad_rows: 0,
+        };
+        assert_eq!(other_columns(&channel(&["x", "y"]), &channel(&["x", "y"])), None);
+        // CSV tells no names.
+        assert_eq!(other_columns(&channel(&["x", "y"]), &channel(&[])), None);
+        let why = other_columns(&channel(&["x", "y"]), &channel(&["y", "x"])).unwrap();
+        assert_eq!(why, "it has `y` where the training channel has `x`");
+    }
 }
