@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{BufWriter, Write},
+    io::{BufWriter, ErrorKind, Write},
     path::{Path, PathBuf},
 };
 
@@ -11,7 +11,8 @@ use features::Plan;
 use crate::{BatchError, FileSource, Options, Progress, Source, Summary, ViewFormat, transform};
 
 /// Transforms files into `train.csv` or `train.parquet`, `rejects.jsonl` and `summary.json` in the folder `output`, which
-/// is made where it is not there. Files that are there are replaced, and only once all is done.
+/// is made where it is not there. Files that are there are replaced, a view of the
+/// other format too, and only once all is done.
 ///
 /// # Errors
 /// As [`transform`]; or a file cannot be opened, made or renamed.
@@ -46,6 +47,14 @@ pub fn run_files(
     summary_file.file.write_all(&json).map_err(failed(output))?;
     for file in [view, rejects, summary_file] {
         file.publish().map_err(failed(output))?;
+    }
+    // A folder is read as one channel: the view of a run in another format would be taken too.
+    for other in ViewFormat::ALL.into_iter().filter(|other| *other != format) {
+        let old = output.join(format!("train.{}", other.extension()));
+        match fs::remove_file(&old) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(&old)(error)),
+            _ => {}
+        }
     }
     Ok(summary)
 }

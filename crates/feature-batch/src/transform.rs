@@ -38,6 +38,9 @@ pub enum ViewFormat {
 }
 
 impl ViewFormat {
+    /// All formats.
+    pub const ALL: [Self; 2] = [Self::Csv, Self::Parquet];
+
     /// The file name's extension.
     pub fn extension(self) -> &'static str {
         match self {

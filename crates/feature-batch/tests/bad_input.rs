@@ -410,4 +410,6 @@ fn files_have_their_names_only_when_all_is_done() {
     assert_eq!(names(&out), ["rejects.jsonl", "summary.json", "train.csv"], "what was there stays");
     let error = run_files(&plan(), &[path("none.csv")], &path("out2"), ViewFormat::Csv, 1, &mut |_| {}).unwrap_err();
     assert!(error.to_string().contains("none.csv"), "{error}");
+    run_files(&plan(), &inputs, &out, ViewFormat::Parquet, 2, &mut |_| {}).unwrap();
+    assert_eq!(names(&out), ["rejects.jsonl", "summary.json", "train.parquet"], "one view");
 }
