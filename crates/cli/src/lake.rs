@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use clap::Args;
@@ -16,6 +17,9 @@ use crate::{
     error::CliError,
     local_cloud::{CloudEnvironment, is_ours, lock_folder},
 };
+
+/// How long a command waits for another that works on the same stopped cloud.
+const FOLDER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Which lake.
 #[derive(Debug, Clone, Args)]
@@ -117,7 +121,20 @@ impl Lake {
             )));
         }
         let environment = CloudEnvironment::read(folder)?;
-        let Some(lock) = lock_folder(folder)? else {
+        let mut lock = lock_folder(folder)?;
+        let began = Instant::now();
+        // Held by another command, and by no cloud: for as long as that one works.
+        while lock.is_none() && !environment.answers().await {
+            if began.elapsed() > FOLDER_TIMEOUT {
+                return Err(CliError::Unexpected(format!(
+                    "another command works on `{}`: try again when it is done",
+                    folder.display()
+                )));
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            lock = lock_folder(folder)?;
+        }
+        let Some(lock) = lock else {
             let services = environment.services();
             return Ok(Self {
                 store: environment.lake(),
@@ -149,20 +166,40 @@ mod tests {
         LakeOptions { lake: None, dir: dir.to_owned() }
     }
 
+    /// A folder whose cloud has ended.
+    fn make_stopped(folder: &Path) {
+        std::fs::write(folder.join(".mannen-folder"), "").unwrap();
+        std::fs::create_dir_all(folder.join("s3/lake/a")).unwrap();
+        std::fs::write(folder.join("s3/lake/a/b"), "left behind").unwrap();
+        std::fs::write(
+            folder.join("environment.json"),
+            r#"{"lake_bucket": "lake", "variables": {"AWS_REGION": "ap-northeast-1"}}"#,
+        )
+        .unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_second_command_waits_for_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        make_stopped(folder.path());
+        let first = Lake::open(&options(folder.path())).await.unwrap();
+        let second = tokio::spawn({
+            let options = options(folder.path());
+            async move { Lake::open(&options).await.map(|lake| lake.sagemaker.is_some()) }
+        });
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(!second.is_finished(), "it took the first command for a cloud");
+        drop(first);
+        assert!(!second.await.unwrap().unwrap(), "nothing runs here");
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn what_a_stopped_cloud_left_can_be_read_and_changed() {
         let folder = tempfile::tempdir().unwrap();
         let told = Lake::open(&options(folder.path())).await.err().unwrap().to_string();
         assert!(told.contains("mannen up"), "{told}");
 
-        std::fs::write(folder.path().join(".mannen-folder"), "").unwrap();
-        std::fs::create_dir_all(folder.path().join("s3/lake/a")).unwrap();
-        std::fs::write(folder.path().join("s3/lake/a/b"), "left behind").unwrap();
-        std::fs::write(
-            folder.path().join("environment.json"),
-            r#"{"lake_bucket": "lake", "variables": {"AWS_REGION": "ap-northeast-1"}}"#,
-        )
-        .unwrap();
+        make_stopped(folder.path());
         let lake = Lake::open(&options(folder.path())).await.unwrap();
         assert!(lake.sagemaker.is_none());
         let object = lake.store.get_object("a/b", None).await.unwrap().found().unwrap();

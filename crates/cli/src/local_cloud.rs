@@ -126,6 +126,13 @@ impl CloudEnvironment {
         std::fs::write(&path, text).map_err(|error| CliError::io(format!("write `{}`", path.display()), error))
     }
 
+    /// Whether somebody listens where its S3 was.
+    pub(crate) async fn answers(&self) -> bool {
+        let url = self.variable("AWS_ENDPOINT_URL_S3");
+        let connected = tokio::net::TcpStream::connect(url.trim_start_matches("http://").trim_end_matches('/'));
+        tokio::time::timeout(Duration::from_secs(1), connected).await.is_ok_and(|connected| connected.is_ok())
+    }
+
     fn variable(&self, name: &str) -> String {
         self.variables.get(name).cloned().unwrap_or_default()
     }
@@ -209,7 +216,8 @@ pub(crate) fn is_ours(folder: &Path) -> bool {
     folder.join(MARK).is_file()
 }
 
-/// The lock on a folder of ours, or nothing where another process has it: a cloud that runs there.
+/// The lock on a folder of ours, or nothing where another process has it: a cloud that runs there, or a command that works on what
+/// one has left.
 pub(crate) fn lock_folder(folder: &Path) -> Result<Option<File>, CliError> {
     let open = File::options().create(true).truncate(false).write(true).open(folder.join(MARK));
     let lock = open.map_err(|error| CliError::io(format!("write into `{}`", folder.display()), error))?;
