@@ -226,16 +226,23 @@ impl OpenStreams for Files {
 impl ReadStream for Files {
     async fn read_stream(&self, stream: &str, schema: SchemaRef, offset: u64) -> Result<BatchStream, WarehouseError> {
         let file = self.find(stream)?.clone();
-        let (sender, receiver) = mpsc::channel(AHEAD);
-        tokio::task::spawn_blocking(move || {
+        let (input, (sender, receiver)) = (file.input.clone(), mpsc::channel(AHEAD));
+        let reading = tokio::task::spawn_blocking(move || {
             let mut send = |batch| sender.blocking_send(batch).is_ok();
             if let Err(error) = send_rows(&file, &schema, offset, &mut send) {
                 send(Err(error));
             }
         });
-        Ok(Box::pin(futures::stream::unfold(receiver, async |mut receiver| {
-            let batch = receiver.recv().await?;
-            Some((batch, receiver))
+        Ok(Box::pin(futures::stream::unfold((receiver, Some(reading)), move |(mut receiver, mut reading)| {
+            let input = input.clone();
+            async move {
+                if let Some(batch) = receiver.recv().await {
+                    return Some((batch, (receiver, reading)));
+                }
+                // A reader that panicked closes the channel as one that came to the file's end does.
+                let error = reading.take()?.await.err()?;
+                Some((Err(unreadable(&input, format!("its reader ended before its time: {error}"))), (receiver, None)))
+            }
         })))
     }
 }

@@ -1,10 +1,10 @@
 //! The extractor through Google's own client, against the local cloud's warehouse: REST and the Storage Read API.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-use std::{
-    io::{BufRead, BufReader, Write},
-    time::{Duration, Instant},
-};
+mod event_steps;
+mod lake_files;
+
+use std::time::{Duration, Instant};
 
 use archive::QuarantinedLine;
 use arrow_array::{
@@ -13,18 +13,13 @@ use arrow_array::{
     types::{Date32Type, TimestampMicrosecondType},
 };
 use bigquery::BigQuery;
-use cloud::{
-    config::Environment,
-    memory::MemoryStore,
-    object_store::{GetObject, PutCondition, PutObject},
-};
-use dataset_extractor::{Config, handle, land_outcomes, parse_definition, put_definition, working};
+use cloud::{config::Environment, memory::MemoryStore, object_store::GetObject};
+use dataset_extractor::{Config, land_outcomes, parse_definition, working};
 use datasets::{
     DatasetsError, Definition, Extracted, Order, Planned, Working, extract, layout, plan, read_manifest, read_streams,
     verify,
 };
 use domain::ModelName;
-use flate2::{read::GzDecoder, write::GzEncoder};
 use jiff::Timestamp;
 use local_warehouse::{Fault, Field, Kind, Options, Schema, Server, Warehouse, WriteDisposition};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -309,94 +304,6 @@ async fn ranges_come_as_structs_and_intervals_are_refused_before_anything_is_pai
 }
 
 /// The rows of every file of a version, as a reader of Parquet has them.
-async fn parquet_rows(lake: &MemoryStore, address: &str) -> usize {
-    let manifest = read_manifest(lake, &rides(), address).await.unwrap();
-    let mut rows = 0;
-    for file in &manifest.files {
-        let bytes = lake.get_object(&file.key, None).await.unwrap().found().unwrap().bytes;
-        let batches = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap();
-        rows += batches.map(|batch| batch.unwrap().num_rows()).sum::<usize>();
-    }
-    rows
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_function_takes_files_of_the_lake_as_it_takes_a_warehouse() {
-    let (lake, config) = (MemoryStore::new(), config());
-    let none = cloud::config::ConfigError::Missing("BIGQUERY_PROJECT");
-    let send = async |event: serde_json::Value| handle(&lake, Err(&none), &config, &event, now(), None).await;
-    let put = async |key: &str, text: &str| {
-        lake.put_object(key, text.to_owned().into(), PutCondition::Always).await.unwrap();
-    };
-    put("raw/trips/a.csv", "id,at,km,zone\n1,2018-01-01 00:21:05,1,001\n2,2018-01-01 00:44:55,2.5,\n").await;
-    put("raw/trips/b.CSV", "id,at,km,zone\n3,2018-01-02 00:00:00,,263\n").await;
-    put("raw/trips/_SUCCESS", "").await;
-    put("raw/trips-of-another/c.csv", "x\n1\n").await;
-    let toml = r#"
-        files = ["raw/trips/"]
-        [columns]
-        id = "INT64"
-        [expect]
-        min_rows = 3
-        [expect.columns.km]
-        type = "FLOAT64"
-        min = 1
-        max = 2.5
-    "#;
-    put_definition(&lake, &definition("", toml)).await.unwrap();
-    let planned = send(json!({"plan": {"dataset": "rides"}})).await.unwrap();
-    assert_eq!(planned["workers"].as_array().unwrap().len(), 1, "a file is a stream: {planned}");
-    let streams = json!({"dataset": "rides", "job": planned["job"], "streams": [0, 1]});
-    assert_eq!(send(json!({"streams": streams})).await.unwrap()["rows"], 3);
-    let published = send(json!({"publish": {"dataset": "rides", "job": planned["job"]}})).await.unwrap();
-    let address = published["address"].as_str().unwrap();
-    let manifest = read_manifest(&lake, &rides(), address).await.unwrap();
-    let types: Vec<&str> = manifest.identity.schema.iter().map(|column| column.of.as_str()).collect();
-    assert_eq!(types, ["INT64", "DATETIME", "FLOAT64", "STRING"]);
-    assert_eq!(manifest.identity.origin.source, "files");
-    assert_eq!(parquet_rows(&lake, address).await, 3);
-    // The same files again are the same extract; another file is another version.
-    let again = send(json!({"extract": {"dataset": "rides"}})).await.unwrap();
-    assert_eq!((&again["address"], &again["published"]), (&published["address"], &json!(false)));
-    put("raw/trips/c.csv", "id,at,km,zone\n4,2018-01-03 00:00:00,2,7\n").await;
-    let more = send(json!({"extract": {"dataset": "rides"}})).await.unwrap();
-    assert_eq!((&more["rows"], &more["published"]), (&json!(4), &json!(true)));
-    put("raw/trips/c.csv", "id,at,km,zone\n4,2018-01-03 00:00:00,9,7\n").await;
-    let refused = send(json!({"extract": {"dataset": "rides"}})).await.unwrap_err();
-    assert_eq!(refused.reason(), "dataset_refused", "numbers of CSV are held against what is expected: {refused}");
-    put_definition(&lake, &definition("", "files = [\"raw/nothing/\"]")).await.unwrap();
-    let error = send(json!({"extract": {"dataset": "rides"}})).await.unwrap_err();
-    assert!(error.to_string().contains("raw/nothing/"), "{error}");
-    put_definition(&lake, &definition(ALL, TOML)).await.unwrap();
-    let error = send(json!({"extract": {"dataset": "rides"}})).await.unwrap_err();
-    assert_eq!(error.to_string(), none.to_string(), "a query needs a warehouse");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn recorded_trips_in_the_tlcs_format_become_a_version() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data/trips_dev.csv.gz");
-    let Ok(trips) = std::fs::File::open(path) else {
-        println!("skipped: there is no {path}");
-        return;
-    };
-    let lines = BufReader::new(GzDecoder::new(trips)).lines().take(1 + TRIPS);
-    let mut trips = GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    lines.for_each(|line| writeln!(trips, "{}", line.unwrap()).unwrap());
-    let lake = MemoryStore::new();
-    let key = "raw/trips/trips.csv.gz";
-    lake.put_object(key, trips.finish().unwrap().into(), PutCondition::Always).await.unwrap();
-    put_definition(&lake, &definition("", "files = [\"raw/trips/trips.csv.gz\"]")).await.unwrap();
-    let none = cloud::config::ConfigError::Missing("BIGQUERY_PROJECT");
-    let event = json!({"extract": {"dataset": "rides"}});
-    let published = handle(&lake, Err(&none), &config(), &event, now(), None).await.unwrap();
-    let address = published["address"].as_str().unwrap();
-    let manifest = read_manifest(&lake, &rides(), address).await.unwrap();
-    let of = |name: &str| manifest.column(name).map(|column| column.of.as_str());
-    let types = ["pickup_datetime", "pickup_location_id", "trip_distance", "store_and_fwd_flag"].map(of);
-    assert_eq!(types, ["DATETIME", "INT64", "FLOAT64", "STRING"].map(Some));
-    assert_eq!((&published["rows"], parquet_rows(&lake, address).await), (&json!(TRIPS), TRIPS));
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn outcomes_land_and_what_is_none_is_in_quarantine() {
     let fixture = Fixture::new().await;
@@ -436,37 +343,4 @@ async fn no_rows_are_a_version_too() {
     assert_eq!((done.published.rows, done.published.files), (0, 1));
     let error = fixture.extract(&MemoryStore::new(), &order("SELECT * FROM city.rides WHERE ride_id < -1", TOML)).await;
     assert_eq!(error.unwrap_err().reason(), "dataset_refused");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_state_machines_events_make_a_version() {
-    let fixture = Fixture::new().await;
-    let (lake, config) = (&fixture.lake, config());
-    let send = async |event: serde_json::Value| {
-        handle(lake, Ok(&fixture.bigquery), &config, &event, now(), Some(Instant::now() + Duration::from_mins(15)))
-            .await
-    };
-    let as_of = now();
-    let plan_event = json!({"plan": {"dataset": "rides", "as_of": as_of}});
-    assert_eq!(send(plan_event.clone()).await.unwrap_err().reason(), "no_dataset_definition");
-    put_definition(lake, &definition(ALL, TOML)).await.unwrap();
-    let planned = send(plan_event.clone()).await.unwrap();
-    assert!(planned["published"].is_null());
-    let workers = planned["workers"].as_array().unwrap();
-    assert!(workers.len() > 1);
-    let publish = json!({"publish": {"dataset": "rides", "job": planned["job"]}});
-    assert_eq!(send(publish.clone()).await.unwrap_err().reason(), "out_of_step");
-    for worker in workers {
-        let event = json!({"streams": {"dataset": "rides", "job": planned["job"], "streams": worker["streams"]}});
-        assert_eq!(send(event.clone()).await.unwrap()["unfinished"], 0);
-        // Delivered twice: nothing is read again.
-        assert_eq!(send(event).await.unwrap()["rows"], 0);
-    }
-    let published = send(publish.clone()).await.unwrap();
-    assert_eq!(published["rows"], ROWS);
-    assert_eq!(send(publish).await.unwrap()["address"], published["address"]);
-    assert_eq!(send(plan_event).await.unwrap()["published"], published["address"]);
-    let whole = send(json!({"extract": {"dataset": "rides", "as_of": as_of}})).await.unwrap();
-    assert_eq!(whole["address"], published["address"]);
-    assert_eq!(send(json!({"Records": []})).await.unwrap_err().reason(), "unknown_event");
 }

@@ -150,11 +150,9 @@ impl ServerStreamingService<ReadRowsRequest> for ReadRows {
             }
             let found = inner.stream(&request.read_stream);
             let (session, stream) = found.map_err(|error| status(&error))?;
-            let (sender, receiver) = mpsc::channel(WAITING_BATCHES);
-            tokio::task::spawn_blocking(move || {
+            Ok(tonic::Response::new(answers(move |sender| {
                 let cut = inner.faults.cut();
                 let (mut sent, mut was_cut) = (0, false);
-                let failed = sender.clone();
                 let ended = read_stream(&inner, &session, stream, request.offset, &mut |part| {
                     if cut.is_some_and(|after| sent >= after) {
                         was_cut = true;
@@ -166,18 +164,32 @@ impl ServerStreamingService<ReadRowsRequest> for ReadRows {
                     sent += 1;
                     sender.blocking_send(Ok(message(part))).is_ok()
                 });
-                let ended = match ended {
+                match ended {
                     Ok(()) if was_cut => Err(Status::unavailable("the stream was cut: retry from the offset")),
                     other => other.map_err(|error| status(&error)),
-                };
-                if let Err(status) = ended {
-                    // A reader that has gone away needs no word.
-                    _ = failed.blocking_send(Err(status));
                 }
-            });
-            Ok(tonic::Response::new(ReceiverStream::new(receiver)))
+            })))
         })
     }
+}
+
+type Answered = Result<ReadRowsResponse, Status>;
+
+/// What `work` sends, and how it ended where that was not well. A panic of it does not look like the stream's end.
+fn answers(
+    work: impl FnOnce(&mpsc::Sender<Answered>) -> Result<(), Status> + Send + 'static,
+) -> ReceiverStream<Answered> {
+    let (sender, receiver) = mpsc::channel(WAITING_BATCHES);
+    let own = sender.clone();
+    let working = tokio::task::spawn_blocking(move || work(&own));
+    tokio::spawn(async move {
+        let ended = working.await.unwrap_or_else(|error| Err(Status::internal(error.to_string())));
+        if let Err(status) = ended {
+            // A reader that has gone away needs no word.
+            _ = sender.send(Err(status)).await;
+        }
+    });
+    ReceiverStream::new(receiver)
 }
 
 fn message(part: Part) -> ReadRowsResponse {
@@ -190,5 +202,25 @@ fn message(part: Part) -> ReadRowsResponse {
         })),
         row_count: part.rows,
         arrow_schema: part.schema.map(|serialized_schema| ArrowSchema { serialized_schema }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_stream::StreamExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_no_end_of_a_stream() {
+        let sends = |sender: &mpsc::Sender<Answered>| sender.blocking_send(Ok(ReadRowsResponse::default())).unwrap();
+        let well: Vec<Answered> = answers(move |sender| Ok(sends(sender))).collect().await;
+        assert!(matches!(well.as_slice(), [Ok(_)]), "{well:?}");
+        let panicked = answers(move |sender| {
+            sends(sender);
+            panic!("the test's panic")
+        });
+        let found: Vec<Answered> = panicked.collect().await;
+        assert!(matches!(found.as_slice(), [Ok(_), Err(status)] if status.code() == Code::Internal), "{found:?}");
     }
 }
