@@ -237,26 +237,29 @@ pub async fn plan<S: DatasetStore>(
 ) -> Result<Planned, DatasetsError> {
     let (dataset, job) = (&order.definition.dataset, order.job());
     let key = lake::dataset_plan(dataset, &job);
-    let done = read_json::<JobDone, _>(lake, &lake::dataset_job(dataset, &job)).await?;
-    if let Some((JobDone { address, .. }, _)) = done
-        && lake.head_object(&lake::dataset_manifest(dataset, &address)).await?.is_some()
-    {
-        return Ok(Planned::Published(address));
-    }
     loop {
+        let done = read_json::<JobDone, _>(lake, &lake::dataset_job(dataset, &job)).await?;
+        if let Some((JobDone { address, .. }, _)) = done
+            && lake.head_object(&lake::dataset_manifest(dataset, &address)).await?.is_some()
+        {
+            return Ok(Planned::Published(address));
+        }
         let found = read_json::<Plan, _>(lake, &key).await?;
-        let condition = match found {
-            Some((plan, _)) if !plan.is_over(order.now) || is_read(lake, &plan).await? => {
-                // Expectations and limits may have been mended since.
-                let plan = Plan { definition: order.definition.clone(), ..plan };
-                return Ok(Planned::UnderWay(Box::new(plan)));
+        let (plan, condition) = match found {
+            Some((plan, etag)) if !plan.is_over(order.now) || is_read(lake, &plan).await? => {
+                if plan.definition == order.definition {
+                    return Ok(Planned::UnderWay(Box::new(plan)));
+                }
+                // Expectations and limits were mended since: the steps that follow read them from here.
+                (Plan { definition: order.definition.clone(), ..plan }, PutCondition::IfMatch(etag))
             }
-            Some((_, etag)) => PutCondition::IfMatch(etag),
-            None => PutCondition::IfAbsent,
+            found => {
+                let staged = warehouse.stage_table(&order.extract()).await?;
+                let session = warehouse.open_streams(&staged, max_streams).await?;
+                let plan = new_plan(order, warehouse.describe(), staged, session)?;
+                (plan, found.map_or(PutCondition::IfAbsent, |(_, etag)| PutCondition::IfMatch(etag)))
+            }
         };
-        let staged = warehouse.stage_table(&order.extract()).await?;
-        let session = warehouse.open_streams(&staged, max_streams).await?;
-        let plan = new_plan(order, warehouse.describe(), staged, session)?;
         let wrong = order.definition.expect.contradictions(&plan.columns()?);
         if !wrong.is_empty() {
             return Err(DatasetsError::InvalidOrder(format!("dataset.toml, [expect]: {}", wrong.join("; "))));
@@ -265,7 +268,7 @@ pub async fn plan<S: DatasetStore>(
         if let PutOutcome::Stored(_) = lake.put_object(&key, json.into(), condition).await? {
             return Ok(Planned::UnderWay(Box::new(plan)));
         }
-        // Another planned it meanwhile: take theirs.
+        // Another planned or published it meanwhile: take theirs.
     }
 }
 
