@@ -2,6 +2,7 @@
 //!
 //! Columns: `prediction_id` (STRING) and `observed_at` (TIMESTAMP); as far as they are known `candidate_id` (STRING),
 //! `dispatched_at`, `arrived_at`, `cancelled_at` (TIMESTAMP); every other column of numbers or booleans is a metric of its name.
+//! One of these of another type is refused before anything lands: it would be lost, or be a metric.
 //! An event's key is its content: rows that are landed again are the same objects, and the archive counts them once. A row that is
 //! no event goes to quarantine with its reason, by its content too.
 
@@ -13,7 +14,7 @@ use arrow_array::{
     cast::AsArray,
     types::{Float64Type, Int64Type, TimestampMicrosecondType},
 };
-use arrow_schema::{DataType, TimeUnit};
+use arrow_schema::{DataType, Schema, TimeUnit};
 use cloud::object_store::{PutCondition, PutObject};
 use domain::{MetricValue, ModelName, OutcomeEvent, digest::sha256_hex, lake};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -26,6 +27,16 @@ use crate::ExtractorError;
 
 /// Puts in flight at once.
 const CONCURRENCY: usize = 32;
+
+/// The columns that are an event's own, their types, and whether every event needs them.
+const COLUMNS: [(&str, &str, bool); 6] = [
+    ("prediction_id", "STRING", true),
+    ("observed_at", "TIMESTAMP", true),
+    ("candidate_id", "STRING", false),
+    ("dispatched_at", "TIMESTAMP", false),
+    ("arrived_at", "TIMESTAMP", false),
+    ("cancelled_at", "TIMESTAMP", false),
+];
 
 /// What landing came to.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -43,7 +54,7 @@ pub struct Landed {
 /// Lands the rows of a query as outcome events.
 ///
 /// # Errors
-/// The warehouse, the lake, or a query without the columns that an event needs. Events that were put stay, and putting them
+/// The warehouse, the lake, or a query whose columns are not those of an event. Events that were put stay, and putting them
 /// again changes nothing.
 pub async fn land_outcomes<S: PutObject>(
     lake: &S,
@@ -54,13 +65,7 @@ pub async fn land_outcomes<S: PutObject>(
 ) -> Result<Landed, ExtractorError> {
     let staged = warehouse.stage_table(extract).await?;
     let session = warehouse.open_streams(&staged, 4).await?;
-    for (name, of) in [("prediction_id", "STRING"), ("observed_at", "TIMESTAMP")] {
-        let field = session.schema.field_with_name(name).ok();
-        if field.and_then(warehouse::column_type).as_deref() != Some(of) {
-            let detail = format!("outcomes.sql gives no column `{name}` of type {of}");
-            return Err(WarehouseError::InvalidQuery(detail).into());
-        }
-    }
+    check_columns(&session.schema)?;
     let mut landed = Landed::default();
     for name in &session.streams {
         let mut batches = warehouse.read_stream(name, session.schema.clone(), 0).await?;
@@ -85,6 +90,22 @@ pub async fn land_outcomes<S: PutObject>(
         }
     }
     Ok(landed)
+}
+
+/// Whether the columns that are an event's own are of their types, and those are there that every event needs.
+fn check_columns(schema: &Schema) -> Result<(), WarehouseError> {
+    for (name, of, is_needed) in COLUMNS {
+        let detail = match schema.field_with_name(name) {
+            Err(_) if is_needed => format!("outcomes.sql gives no column `{name}` of type {of}"),
+            Err(_) => continue,
+            Ok(field) => match warehouse::column_type(field).unwrap_or_else(|| field.data_type().to_string()) {
+                found if found == of => continue,
+                found => format!("outcomes.sql's column `{name}` is of type {found}, and must be {of}"),
+            },
+        };
+        return Err(WarehouseError::InvalidQuery(detail));
+    }
+    Ok(())
 }
 
 async fn put<S: PutObject>(lake: &S, events: Vec<OutcomeEvent>) -> Result<(), ExtractorError> {

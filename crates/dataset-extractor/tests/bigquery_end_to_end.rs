@@ -337,6 +337,28 @@ async fn outcomes_land_and_what_is_none_is_in_quarantine() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_outcomes_column_of_another_type_is_refused_and_never_passed_over() {
+    let fixture = Fixture::new().await;
+    let row =
+        "'0192f0c8-5a70-7b7e-8d2c-2a1f3c4d5e6f' AS prediction_id, TIMESTAMP '2026-01-31T00:00:00Z' AS observed_at";
+    for (column, told) in [
+        ("'2026-01-30T23:59:00Z' AS arrived_at", "`arrived_at` is of type STRING, and must be TIMESTAMP"),
+        ("DATE '2026-01-30' AS dispatched_at", "`dispatched_at` is of type DATE, and must be TIMESTAMP"),
+        ("7 AS candidate_id", "`candidate_id` is of type INT64, and must be STRING"),
+        ("true AS cancelled_at", "`cancelled_at` is of type BOOL, and must be TIMESTAMP"),
+    ] {
+        let extract = order(&format!("SELECT {row}, {column}"), "").extract();
+        let landed = land_outcomes(&fixture.lake, &rides(), &fixture.bigquery, &extract, &|_| {}).await;
+        let error = landed.expect_err(column);
+        assert!(error.reason() == "warehouse_invalid_query" && error.to_string().contains(told), "{error}");
+    }
+    let extract = order("SELECT 'x' AS prediction_id, 1.0 AS tip", "").extract();
+    let error = land_outcomes(&fixture.lake, &rides(), &fixture.bigquery, &extract, &|_| {}).await.unwrap_err();
+    assert!(error.to_string().contains("no column `observed_at`"), "{error}");
+    assert!(fixture.lake.keys().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_rows_are_a_version_too() {
     let fixture = Fixture::new().await;
     let done = fixture.extract(&fixture.lake, &order("SELECT * FROM city.rides WHERE ride_id < 0", "")).await.unwrap();
