@@ -170,7 +170,8 @@ async fn advance<S: GetObject + PutObject>(
             if current.address == address {
                 return Ok(PointerOutcome::Unchanged);
             }
-            if current.as_of.is_some() && current.as_of > as_of {
+            // Files are of no time: they are neither before a query's rows nor after them.
+            if current.as_of.zip(as_of).is_some_and(|(current, as_of)| current > as_of) {
                 return Ok(PointerOutcome::Superseded { by: current.address.clone() });
             }
         }

@@ -12,8 +12,8 @@ use cloud::{
 };
 use dataset_support::{Dealing, Dying, now, order, rows, working};
 use datasets::{
-    Definition, Expectations, Extracted, GcPolicy, Order, PointerOutcome, collect_garbage, diff, extract, in_use, list,
-    pin, promote, read_manifest, resolve, verify,
+    Definition, Expectations, Extracted, FileInput, GcPolicy, Order, PointerOutcome, collect_garbage, diff, extract,
+    in_use, list, pin, promote, read_manifest, resolve, verify,
 };
 use domain::{ModelName, lake};
 use jiff::SignedDuration;
@@ -204,6 +204,25 @@ async fn a_later_state_stays_in_use() {
     let later = extracted(&store, &Dealing::new(rows(100, 1), 3, 7, 2), &at(21), 1000).await.published;
     let same = diff(&from, &read_manifest(&store, &rides(), &later.address).await.unwrap());
     assert!(same.from != same.to && same.is_none() && same.same_rows, "{same:?}");
+}
+
+#[tokio::test]
+async fn a_dataset_goes_from_a_query_to_files_and_back() {
+    let store = MemoryStore::new();
+    let query = order(Expectations::default());
+    let of_files = |tag: &str| {
+        let file = FileInput { name: "raw/a.csv".to_owned(), bytes: 1, tag: tag.to_owned() };
+        let definition = Definition { sql: String::new(), files: vec![file], ..query.definition.clone() };
+        Order { definition, as_of: None, now: now() }
+    };
+    for (seed, order) in [query.clone(), of_files("1"), of_files("2"), query.clone()].iter().enumerate() {
+        let order =
+            Order { as_of: order.as_of.map(|as_of| as_of + SignedDuration::from_hours(seed as i64)), ..order.clone() };
+        let published =
+            extracted(&store, &Dealing::new(rows(100, seed as u64), 2, 10, 1), &order, 1000).await.published;
+        assert_eq!(published.pointer, PointerOutcome::Moved, "{seed}");
+        assert_eq!(resolve(&store, &rides(), "latest").await.unwrap(), published.address);
+    }
 }
 
 #[tokio::test]
