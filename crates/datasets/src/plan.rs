@@ -170,6 +170,11 @@ impl Plan {
         }
     }
 
+    /// What the rows show the state of, UTC. A query that does not name `@as_of` reads what is there when it is asked.
+    pub(crate) fn state_at(&self) -> Timestamp {
+        self.as_of.filter(|_| self.definition.sql.contains("@as_of")).unwrap_or(self.created_at)
+    }
+
     fn is_over(&self, now: Timestamp) -> bool {
         self.session.expires_at.is_some_and(|expires_at| expires_at < now + EXPIRY_MARGIN)
     }

@@ -133,7 +133,7 @@ async fn manifest<S: DatasetStore>(lake: &S, plan: &Plan, layout: &Layout) -> Re
         schema: &layout.identity.schema,
         rows,
         statistics: &columns,
-        as_of: plan.as_of.unwrap_or(plan.created_at),
+        state_at: plan.state_at(),
         repeated: &repeated(lake, plan, layout).await?,
         in_use: in_use.as_ref().filter(|in_use| in_use.address != layout.address),
     });

@@ -34,9 +34,13 @@ pub struct Expectations {
 pub struct Freshness {
     /// A column of type TIMESTAMP, DATETIME or DATE (as UTC).
     pub column: String,
-    /// The most seconds from its greatest value to the extract's `as_of`, or to when it was planned.
+    /// The most seconds from its greatest value to the extract's `as_of`, or to when it was planned where the query does not
+    /// name `@as_of`. A greatest value that is later than that is not fresh, but wrong.
     pub max_age_s: u64,
 }
+
+/// How far the newest row may be ahead of the state that it is of: clocks differ, and a query begins after it was planned.
+const MAX_AHEAD_S: u64 = 60;
 
 /// What is declared of a column.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -94,8 +98,8 @@ pub(crate) struct Found<'a> {
     pub(crate) schema: &'a [Column],
     pub(crate) rows: u64,
     pub(crate) statistics: &'a [ColumnStatistics],
-    /// What the rows show the state of.
-    pub(crate) as_of: Timestamp,
+    /// What the rows show the state of, UTC.
+    pub(crate) state_at: Timestamp,
     /// Rows beyond the first with the same values, by unique rule.
     pub(crate) repeated: &'a [u64],
     /// The version in use.
@@ -140,8 +144,8 @@ impl Expectations {
         if let Some(Freshness { column, max_age_s }) = &self.freshness
             && let Some(of) = statistics(column)
         {
-            let (told, passed) = freshness(of, found.as_of, *max_age_s);
-            check(column, format!("newest at most {max_age_s} s before {}", found.as_of), told, passed);
+            let (told, passed) = freshness(of, found.state_at, *max_age_s);
+            check(column, format!("newest at most {max_age_s} s before {}", found.state_at), told, passed);
         }
         for (name, expected) in &self.columns {
             let Some(column) = statistics(name) else { continue };
@@ -152,7 +156,7 @@ impl Expectations {
     }
 }
 
-fn freshness(column: &ColumnStatistics, as_of: Timestamp, max_age_s: u64) -> (String, bool) {
+fn freshness(column: &ColumnStatistics, state_at: Timestamp, max_age_s: u64) -> (String, bool) {
     let unit_us = match column.of.as_str() {
         "TIMESTAMP" | "DATETIME" => 1.0,
         "DATE" => 86_400e6,
@@ -160,7 +164,10 @@ fn freshness(column: &ColumnStatistics, as_of: Timestamp, max_age_s: u64) -> (St
     };
     match column.numbers.as_ref().and_then(|numbers| numbers.max) {
         Some(newest) => {
-            let age_s = (as_of.as_microsecond() as f64 - newest * unit_us) / 1e6;
+            let age_s = (state_at.as_microsecond() as f64 - newest * unit_us) / 1e6;
+            if age_s < -(MAX_AHEAD_S as f64) {
+                return (format!("{}, {:.0} s after it", column.show(newest), -age_s), false);
+            }
             (format!("{}, {age_s:.0} s", column.show(newest)), age_s <= max_age_s as f64)
         }
         None => ("no value".to_owned(), false),
@@ -228,15 +235,17 @@ mod tests {
 
     fn checked(toml_like: serde_json::Value) -> Vec<(String, bool)> {
         let expectations: Expectations = serde_json::from_value(toml_like).unwrap();
-        let as_of: Timestamp = "2026-01-31T00:00:10Z".parse().unwrap();
-        let statistics =
-            [column("x", "INT64", 1, -1.0, 9.0), column("t", "TIMESTAMP", 0, 0.0, as_of.as_microsecond() as f64 - 5e6)];
+        let state_at: Timestamp = "2026-01-31T00:00:10Z".parse().unwrap();
+        let statistics = [
+            column("x", "INT64", 1, -1.0, 9.0),
+            column("t", "TIMESTAMP", 0, 0.0, state_at.as_microsecond() as f64 - 5e6),
+        ];
         let schema: Vec<Column> = statistics
             .iter()
             .map(|column| Column { name: column.name.clone(), of: column.of.clone(), nullable: true })
             .collect();
         let found =
-            Found { schema: &schema, rows: 10, statistics: &statistics, as_of, repeated: &[0, 3], in_use: None };
+            Found { schema: &schema, rows: 10, statistics: &statistics, state_at, repeated: &[0, 3], in_use: None };
         assert!(expectations.contradictions(&schema).is_empty());
         expectations.check(&found).into_iter().map(|check| (check.expected, check.passed)).collect()
     }

@@ -3,8 +3,12 @@
 
 mod dataset_support;
 
-use std::{collections::BTreeMap, sync::atomic::Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+};
 
+use arrow_array::{RecordBatch, TimestampMicrosecondArray};
 use arrow_select::concat::concat_batches;
 use cloud::{
     memory::MemoryStore,
@@ -16,7 +20,7 @@ use datasets::{
     in_use, list, pin, promote, read_manifest, resolve, verify,
 };
 use domain::{ModelName, lake};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -292,6 +296,47 @@ async fn what_is_not_as_expected_is_refused_and_goes_on_once_that_is_mended() {
     let unknown = order(Expectations { unique: vec![vec!["nothing".to_owned()]], ..Expectations::default() });
     let error = extract(&MemoryStore::new(), &warehouse, &unknown, working(9_000), &|_| {}).await.unwrap_err();
     assert!(error.to_string().contains("there is no column `nothing`"), "{error}");
+}
+
+/// Rows whose newest is of this time; all others are of years ago.
+fn newest_at(at: &str) -> RecordBatch {
+    let all = rows(100, 1);
+    let (place, _) = all.schema_ref().column_with_name("requested_at").unwrap();
+    let at: Timestamp = at.parse().unwrap();
+    let mut columns = all.columns().to_vec();
+    let times = TimestampMicrosecondArray::from_iter_values((0..99).chain([at.as_microsecond()]));
+    columns[place] = Arc::new(times.with_timezone("UTC"));
+    RecordBatch::try_new(all.schema(), columns).unwrap()
+}
+
+#[tokio::test]
+async fn a_row_of_the_future_is_not_fresh() {
+    let expect: Expectations =
+        serde_json::from_value(serde_json::json!({"freshness": {"column": "requested_at", "max_age_s": 3600}}))
+            .unwrap();
+    // As of 2026-01-31T00:00:00Z, planned a day later.
+    let now_read = order(expect);
+    let sql = "SELECT * FROM rides FOR SYSTEM_TIME AS OF @as_of".to_owned();
+    let as_it_was = Order { definition: Definition { sql, ..now_read.definition.clone() }, ..now_read.clone() };
+    for (order, newest, is_fresh) in [
+        (&as_it_was, "2026-01-30T23:00:00Z", true),
+        (&as_it_was, "2026-01-30T22:59:59Z", false),
+        (&as_it_was, "2026-01-31T00:01:00Z", true),
+        (&as_it_was, "2026-01-31T00:01:01Z", false),
+        (&as_it_was, "2999-01-01T00:00:00Z", false),
+        // A query that does not name the time reads what is there when it is asked.
+        (&now_read, "2026-01-31T23:59:59Z", true),
+        (&now_read, "2026-01-31T00:00:00Z", false),
+        (&now_read, "2999-01-01T00:00:00Z", false),
+    ] {
+        let warehouse = Dealing::new(newest_at(newest), 2, 10, 1);
+        let done = extract(&MemoryStore::new(), &warehouse, order, working(9_000), &|_| {}).await;
+        assert_eq!(done.is_ok(), is_fresh, "{newest}: {done:?}");
+        if let Err(error) = done {
+            let told = error.to_string();
+            assert!(error.reason() == "dataset_refused" && told.contains("requested_at"), "{told}");
+        }
+    }
 }
 
 #[tokio::test]
