@@ -48,19 +48,20 @@ impl Transformer {
                 return Err(format!("lookup table `{name}` is {sha256}, which is not what the release pins"));
             }
         }
-        let is_input =
-            |zone: &str| plan.inputs().iter().any(|input| input.scope == Scope::Request && input.name == zone);
-        // Under a name that no request can carry, nobody would ever take part in the experiment.
-        if let Some(zone) = release.experiment.as_ref().and_then(|experiment| experiment.randomise.zone_input())
-            && !is_input(zone)
-        {
-            return Err(format!("the experiment's zone_input `{zone}` is no input of the spec with scope `request`"));
-        }
         // A zone that is hidden in the archive could be neither evaluated nor learned from.
         let is_plain = |zone: &str| {
             let found = plan.inputs().iter().find(|input| input.scope == Scope::Request && input.name == zone);
             found.is_some_and(|input| input.personal.is_none())
         };
+        // Under a name that no request can carry, nobody would ever take part in the experiment; and the unit that was
+        // randomised is archived with its zone in clear.
+        if let Some(zone) = release.experiment.as_ref().and_then(|experiment| experiment.randomise.zone_input())
+            && !is_plain(zone)
+        {
+            return Err(format!(
+                "the experiment's zone_input `{zone}` is no input of scope `request` that is stored as it is"
+            ));
+        }
         if let Some(zone) = release.correction.as_ref().and_then(|correction| correction.zone_input.as_deref())
             && !is_plain(zone)
         {
@@ -187,5 +188,22 @@ mod tests {
         };
         assert!(Transformer::of_release(&by_zone("zone"), tables()).is_ok());
         assert!(refused(&by_zone("zoen"), tables()).contains("zone_input `zoen`"));
+    }
+
+    #[test]
+    fn a_zone_that_is_hidden_in_the_archive_randomises_nothing() {
+        let spec = SPEC.replace("[inputs]\n", "[inputs]\nhome = { type = \"string\", personal = \"hash\" }\n");
+        let hash = Plan::compile_with("t", &spec, &tables().into_iter().collect()).unwrap().hash().to_owned();
+        let by_zone = |zone: &str| Release {
+            experiment: Some(ExperimentPlan {
+                randomise: Randomisation::Switchback { slot_s: 60, carry_over_s: 0, zone_input: Some(zone.to_owned()) },
+                ..ExperimentPlan::new("x", vec![1.0])
+            }),
+            spec: domain::FeatureSpecSource { hash: hash.clone(), toml: spec.clone() },
+            ..release(&hash)
+        };
+        assert!(Transformer::of_release(&by_zone("zone"), tables()).is_ok());
+        let refused = Transformer::of_release(&by_zone("home"), tables()).expect_err("the unit would tell it in clear");
+        assert!(refused.contains("zone_input `home`") && refused.contains("stored as it is"), "{refused}");
     }
 }
