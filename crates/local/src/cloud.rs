@@ -169,6 +169,7 @@ impl LocalCloud {
         }
 
         let processes = Processes::new(options.child_wrapper.clone())?;
+        let queues = Arc::new(Queues::new(&template.queues, &options.region, &options.account_id));
         let host = Arc::new(Host {
             processes: processes.clone(),
             launcher: options.launcher.clone(),
@@ -179,11 +180,11 @@ impl LocalCloud {
             max_instances: options.max_instances,
             init_timeout: options.init_timeout,
             async_retry_delay: options.async_retry_delay,
+            queues: queues.clone(),
         });
         let specs = template.functions.iter().cloned();
         let functions = specs.map(|spec| (spec.name.clone(), Function::new(spec, host.clone()))).collect();
         let functions = Arc::new(Functions(functions));
-        let queues = Arc::new(Queues::new(&template.queues, &options.region, &options.account_id));
         let notifier = Notifier {
             rules: template.notifications.clone(),
             event_rules: template.rules.clone(),
@@ -426,6 +427,7 @@ impl LocalCloud {
         });
         let is_target = |name: &str| {
             self.template.queues.iter().any(|queue| queue.redrive.as_ref().is_some_and(|(target, _)| target == name))
+                || self.template.functions.iter().any(|function| function.dead_letter_queue.as_deref() == Some(name))
         };
         let queues = self.queues.0.iter().map(|(name, queue)| {
             let depth = queue.depth();

@@ -35,10 +35,12 @@ Resources:
       VisibilityTimeout: 60
       RedrivePolicy: {deadLetterTargetArn: !GetAtt Dead.Arn, maxReceiveCount: 2}
   Dead: {Type: AWS::SQS::Queue, Properties: {QueueName: dead}}
+  GivenUp: {Type: AWS::SQS::Queue, Properties: {QueueName: given-up}}
   Web:
     Type: AWS::Serverless::Function
     Properties:
       FunctionName: web
+      DeadLetterQueue: {Type: SQS, TargetArn: !GetAtt GivenUp.Arn}
       Environment: {Variables: {LAKE: !Ref Lake}}
       Events:
         One: {Type: HttpApi, Properties: {Method: POST, Path: "/v1/{name}/things"}}
@@ -232,6 +234,8 @@ async fn invoke_api_retries_and_throttles() {
     cloud.wait_until_idle(Duration::from_secs(10)).await.unwrap();
     let web = cloud.statistics().functions["web"];
     assert_eq!((web.invocations, web.errors, web.discarded), (5, 4, 1), "one event is tried three times");
+    let given_up = &cloud.statistics().queues["given-up"];
+    assert!(given_up.dead_letters && given_up.visible == 1, "{given_up:?}");
     let slow = post("single", "RequestResponse", json!({ "do": "sleep", "ms": 500 }));
     let slow = tokio::spawn(slow);
     while cloud.statistics().functions["single"].in_flight == 0 {

@@ -6,6 +6,7 @@ use crate::{
     options::FunctionLauncher,
     processes::{Processes, Program},
     s3::{ACCESS_KEY_ID, SECRET_ACCESS_KEY},
+    sqs::Queues,
     template::FunctionSpec,
 };
 
@@ -22,6 +23,8 @@ pub(crate) struct Host {
     pub(crate) max_instances: usize,
     pub(crate) init_timeout: Duration,
     pub(crate) async_retry_delay: Duration,
+    /// Where events go that failed in all tries.
+    pub(crate) queues: Arc<Queues>,
 }
 
 /// What any AWS client on this laptop needs: region, credentials and one endpoint per service.

@@ -36,6 +36,8 @@ pub struct FunctionSpec {
     pub reserved_concurrency: Option<usize>,
     /// `EventInvokeConfig.MaximumRetryAttempts`, for asynchronous invocations.
     pub max_retries: u32,
+    /// The queue of `DeadLetterQueue.TargetArn`: asynchronous events that failed in all tries.
+    pub dead_letter_queue: Option<String>,
     /// `LoggingConfig.LogFormat`: `JSON` or `Text`.
     pub log_format: String,
 }

@@ -67,6 +67,10 @@ impl Template {
             Some(config) => config.number("MaximumRetryAttempts", 0, 2)?.unwrap_or(2),
             None => 2,
         };
+        let dead_letter_queue = match properties.inner("DeadLetterQueue")? {
+            Some(queue) => Some(name_in_arn(&queue.required_text("TargetArn", "the ARN of a queue")?).to_owned()),
+            None => None,
+        };
         let log_format = match properties.inner("LoggingConfig")? {
             Some(config) => config.text("LogFormat")?,
             None => None,
@@ -81,6 +85,7 @@ impl Template {
                 .number("ReservedConcurrentExecutions", 0, 100_000)?
                 .map(|number| number as usize),
             max_retries: max_retries as u32,
+            dead_letter_queue,
             log_format: log_format.unwrap_or_else(|| "Text".to_owned()),
             name: name.clone(),
         });
