@@ -22,6 +22,8 @@ struct World {
     /// Error of the treatment as a multiple of the control's.
     treatment: f64,
     cancelled: [f64; 2],
+    /// Share of predictions that the arm's endpoint does not answer.
+    not_by_endpoint: [f64; 2],
     zones: usize,
     switchback: bool,
     seed: u64,
@@ -33,6 +35,7 @@ const CALM: World = World {
     share: 0.5,
     treatment: 1.0,
     cancelled: [0.05, 0.05],
+    not_by_endpoint: [0.0, 0.0],
     zones: 40,
     switchback: false,
     seed: 1,
@@ -82,7 +85,11 @@ impl World {
             candidate_id: "car",
             model_version: "1",
             arm: if *is_treated && number >= 0 { "treatment" } else { "control" },
-            tier: Tier::Endpoint,
+            tier: if hash(self.seed + 99, *at_us as u64) < self.not_by_endpoint[usize::from(*is_treated)] {
+                Tier::Fallback
+            } else {
+                Tier::Endpoint
+            },
             requested_at_us: *at_us,
             prediction_s: 400.0 + error,
             fallback_s: 500.0,
@@ -135,7 +142,7 @@ fn a_true_effect_is_found_and_its_size_told() {
     assert_eq!(comparison.verdict, Verdict::Better);
     let effect = comparison.metrics[0].effect.unwrap();
     assert_eq!((comparison.metrics[0].metric, effect.direction), (Metric::MaeS, Direction::Better));
-    assert!(effect.relative < -0.1 && effect.relative > -0.3, "{effect:?}");
+    assert!((-0.3..-0.1).contains(&effect.relative.unwrap()), "{effect:?}");
     assert!(!card.sample_ratio.unwrap().alarm && card.units_in_two_arms == 0);
     assert_eq!(card.arms.iter().map(|arm| arm.predictions).sum::<u64>(), 24 * 500);
     let course = &comparison.course;
@@ -152,7 +159,7 @@ fn what_was_known_before_narrows_the_interval() {
     assert_eq!(plain.variance_reduction, None);
     assert!(adjusted.variance_reduction.unwrap() > 0.15, "{adjusted:?}");
     assert!(adjusted.upper - adjusted.lower < plain.upper - plain.lower);
-    assert!((adjusted.relative + 0.1).abs() < 0.05, "{adjusted:?}");
+    assert!((adjusted.relative.unwrap() + 0.1).abs() < 0.05, "{adjusted:?}");
 }
 
 #[test]
@@ -171,6 +178,29 @@ fn a_guardrail_outweighs_a_better_error() {
     assert_eq!(card.comparisons[0].verdict, Verdict::GuardrailBreached);
     let cancelled = card.comparisons[0].metrics.iter().find(|result| result.metric == Metric::CancelledShare).unwrap();
     assert_eq!(cancelled.effect.unwrap().direction, Direction::Worse);
+}
+
+#[test]
+fn an_endpoint_that_fails_is_told_beside_one_that_never_does() {
+    let worse = |not_by_endpoint| {
+        let world = World { treatment: 0.6, not_by_endpoint, ..CALM };
+        let comparison = card(&world.hours(0, 24)).comparisons.remove(0);
+        let guardrail = comparison.metrics.iter().find(|result| result.metric == Metric::NotByEndpointShare).unwrap();
+        (comparison.verdict, guardrail.effect)
+    };
+    for fails in [1.0, 0.2, 0.02] {
+        let (verdict, effect) = worse([0.0, fails]);
+        assert_eq!(verdict, Verdict::GuardrailBreached, "{fails}");
+        let effect = effect.unwrap();
+        assert_eq!((effect.direction, effect.relative), (Direction::Worse, None));
+        assert!((effect.effect - fails).abs() < 0.02, "{effect:?}");
+        // It is written down and read back.
+        let json = serde_json::to_string(&effect).unwrap();
+        assert_eq!(serde_json::from_str::<evaluation::experiment::Effect>(&json).unwrap(), effect, "{json}");
+    }
+    // A handful of thousands may be chance; a control that fails is no harm.
+    assert_eq!(worse([0.0, 0.0005]).0, Verdict::Better);
+    assert_eq!(worse([1.0, 0.0]).0, Verdict::Better);
 }
 
 #[test]
@@ -240,6 +270,9 @@ fn a_ramp_goes_on_with_a_better_challenger_and_back_with_a_worse_one() {
     assert!(matches!(better, RampDecision::Advance(_)), "{better:?}");
     let worse = ramp_decision(&World { treatment: 1.6, ..tenth.clone() }, 24, 100);
     assert!(matches!(worse, RampDecision::Back(_)), "{worse:?}");
+    // The fallback may answer well: that is not the challenger.
+    let dead = ramp_decision(&World { treatment: 0.6, not_by_endpoint: [0.0, 1.0], ..tenth }, 24, 100);
+    assert!(matches!(dead, RampDecision::Back(_)), "{dead:?}");
 }
 
 #[test]

@@ -167,6 +167,22 @@ async fn the_latest_release_without_the_experiment_is_gone_back_to_once() {
 }
 
 #[tokio::test]
+async fn an_endpoint_that_never_answers_is_gone_back_from_though_the_control_never_fails() {
+    let store = MemoryStore::new();
+    let calm = publish(&store, &release(&["a"], "", "2026-01-01T00:00:00Z"), at(0)).await;
+    let harmful = release(&["a", "b"], "x", "2026-01-03T00:00:00Z");
+    let id = publish(&store, &harmful, at(2)).await;
+    let (mut records, outcomes) = rides(&harmful, &id, 5);
+    for record in records.iter_mut().filter(|record| record.assignment.arm == "arm-b") {
+        record.tier = Tier::Fallback;
+    }
+    archive(&store, &[(records, outcomes)]).await;
+    let went = run(&store).await.rolled_back.unwrap();
+    assert_eq!((&went.from, &went.to), (&id, &calm));
+    assert!(went.reason.contains("Not answered by the endpoint"), "{}", went.reason);
+}
+
+#[tokio::test]
 async fn who_did_not_ask_for_it_or_does_no_harm_stays() {
     for (auto_rollback, of_100) in [(false, 60), (true, 5)] {
         let store = MemoryStore::new();

@@ -4,7 +4,7 @@
 #[path = "../examples/aa/simulation.rs"]
 mod simulation;
 
-use simulation::{aa, clustered, power, ratio_alarms};
+use simulation::{ALPHA, aa, clustered, power, rare_shares, ratio_alarms};
 
 /// Three standard deviations of a share of 5 % among so many.
 fn noise(experiments: u32) -> f64 {
@@ -26,6 +26,16 @@ fn riders_are_the_unit_where_riders_are_randomised() {
     assert!((found.rider_at_the_end - 0.05).abs() < noise(600) + 0.01, "{found:?}");
     assert!(found.rider_sequential <= 0.05, "{found:?}");
     assert!(found.rides_apart > 0.15, "{found:?}");
+}
+
+#[test]
+fn a_guardrail_of_rare_failures_is_not_breached_by_chance() {
+    // From rides where one in 500 fails, to an endpoint that hardly ever does; an arm without a failure yet is the rule.
+    for (share, share_b) in [(0.002, 0.5), (0.002, 0.1), (0.002, 0.01), (0.0002, 0.1)] {
+        let breached = rare_shares(200, 400, share, share_b, 15);
+        println!("{share} fail, {share_b} in b: {breached}");
+        assert!(breached <= ALPHA, "{share} fail, {share_b} in b: {breached}");
+    }
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use experiments::statistics::{
-    Cuped, CupedSums, Estimate, Interval, MeanSums, NotEstimable, Proportion, Scale, estimate, newcombe_interval,
+    Cuped, CupedSums, Estimate, Interval, MeanSums, NotEstimable, Proportion, Scale, estimate, estimate_shares,
+    newcombe_interval,
 };
 use serde::{Deserialize, Serialize};
 
@@ -34,8 +35,9 @@ pub struct Effect {
     pub lower: f64,
     /// The interval's upper end.
     pub upper: f64,
-    /// The effect as a share of the control's value.
-    pub relative: f64,
+    /// The effect as a share of the control's value; absent where that is 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relative: Option<f64>,
     /// The p-value of "no effect"; always valid by the sequential method.
     pub p_value: f64,
     /// The same, adjusted for the number of metrics and arms; absent for guardrails.
@@ -127,7 +129,7 @@ pub(super) fn compare(
                     effect: estimate.effect,
                     lower: interval.lower,
                     upper: interval.upper,
-                    relative: estimate.effect / a.ratio.abs(),
+                    relative: (a.ratio != 0.0).then(|| estimate.effect / a.ratio.abs()),
                     p_value: interval.p_value,
                     adjusted_p_value: None,
                     variance_reduction,
@@ -160,7 +162,11 @@ fn estimated(
     before: &BTreeMap<u64, UnitSums>,
 ) -> Result<(Estimate, Option<f64>), NotEstimable> {
     let plain = [a, b].map(|arm| MeanSums::of(arm.values.values().copied()));
-    let plain = estimate(&plain[0], &plain[1], Scale::Absolute)?;
+    let plain = if metric.is_share() {
+        estimate_shares(&plain[0], &plain[1])?
+    } else {
+        estimate(&plain[0], &plain[1], Scale::Absolute)?
+    };
     let known = [a, b].map(|arm| arm.values.keys().filter(|key| before.contains_key(key)).count());
     let Some(past) = Units::of(before, metric).filter(|_| known.into_iter().min() >= Some(MIN_UNITS)) else {
         return Ok((plain, None));

@@ -81,7 +81,7 @@ impl ExperimentCard {
                 w.exp_told,
                 metric = metric.title(language),
                 effect = effect.words(metric, language),
-                relative = language.percent(effect.relative),
+                relative = effect.relative.map_or_else(|| "–".to_owned(), |relative| language.percent(relative)),
                 control = control,
             )
         });

@@ -4,7 +4,7 @@
 
 mod simulation;
 
-use simulation::{DAYS, PLANNED_POWER, TRUE_EFFECT, aa, clustered, power, ratio_alarms};
+use simulation::{DAYS, PLANNED_POWER, TRUE_EFFECT, aa, clustered, power, rare_shares, ratio_alarms};
 
 fn main() {
     let experiments = std::env::args().nth(1).and_then(|count| count.parse().ok()).unwrap_or(20_000);
@@ -20,6 +20,10 @@ fn main() {
     row("riders randomised, Welch by ride", riders.rides_apart, "far too many: why ratios are by rider");
     row("riders randomised, Welch by rider", riders.rider_at_the_end, "5 %");
     row("riders randomised, confidence sequence by rider, any day's look", riders.rider_sequential, "at most 5 %");
+    for (share_b, what) in [(0.5, "half"), (0.1, "a tenth"), (0.01, "a hundredth")] {
+        let what = format!("guardrail worse, 0.2 % fail in either arm, {what} of the units in b, any hour's look");
+        row(&what, rare_shares(experiments, 1_000, 0.002, share_b, 4), "at most 5 %");
+    }
     let alarms = ratio_alarms(experiments, 200);
     row("sample ratio alarm, χ² at the end", alarms.fixed, "0.1 %");
     row("sample ratio alarm, sequential, any day's look", alarms.sequential, "at most 0.1 %");

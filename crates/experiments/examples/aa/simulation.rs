@@ -4,7 +4,7 @@ use experiments::{
     assign_within, ranges_of_weights,
     statistics::{
         ArmStatistic, DEFAULT_CONCENTRATION, DEFAULT_TUNING, Estimate, Look, MeanSums, Plan, RatioSums, SRM_THRESHOLD,
-        Scale, Sides, estimate, sample_ratio, sequential_srm,
+        Scale, Sides, estimate, estimate_shares, sample_ratio, sequential_srm,
     },
 };
 use rand::{Rng, SeedableRng};
@@ -157,6 +157,38 @@ pub(crate) fn ratio_alarms(experiments: u32, units_per_day: u32) -> RatioAlarms 
     }
     let [fixed, sequential] = counts.map(|count| f64::from(count) / f64::from(experiments));
     RatioAlarms { fixed, sequential }
+}
+
+/// Looks a day of [`rare_shares`]: a guardrail is looked at every hour.
+const LOOKS_A_DAY: usize = 24;
+
+/// Units of either arm before a look counts, as a card asks for.
+const MIN_UNITS: u64 = 30;
+
+/// How often a guardrail is told to be worse that is not: units fail with probability `share` in either arm, `share_b` of them are in
+/// arm b, and any hour's look by the confidence sequence counts. While an arm has no failure yet, the estimate is plus-four's.
+pub(crate) fn rare_shares(experiments: u32, units_per_day: u32, share: f64, share_b: f64, seed: u64) -> f64 {
+    let mut random = random(seed);
+    let mut breaches = 0_u32;
+    for _ in 0..experiments {
+        let mut arms = [MeanSums::default(); 2];
+        let mut breached = false;
+        for look in 0..(DAYS * LOOKS_A_DAY) as u32 {
+            let due = |look: u32| units_per_day * look / LOOKS_A_DAY as u32;
+            for _ in due(look)..due(look + 1) {
+                let arm = &mut arms[usize::from(random.random_bool(share_b))];
+                let fails = f64::from(u8::from(random.random_bool(share)));
+                arm.merge(&MeanSums { n: 1, sum: fails, sum_squares: fails });
+            }
+            if arms.iter().all(|arm| arm.n >= MIN_UNITS) {
+                let interval = estimate_shares(&arms[0], &arms[1])
+                    .map(|estimate| estimate.confidence_sequence(ALPHA, DEFAULT_TUNING));
+                breached |= interval.is_ok_and(|interval| interval.lower > 0.0);
+            }
+        }
+        breaches += u32::from(breached);
+    }
+    f64::from(breaches) / f64::from(experiments)
 }
 
 /// How often a true effect is found with the units that the plan asks for.

@@ -40,6 +40,29 @@ pub fn estimate<S: ArmStatistic>(a: &S, b: &S, scale: Scale) -> Result<Estimate,
     finish(sides, [mean_a, mean_b], mean_a, variance, scale)
 }
 
+/// The absolute effect of b against a where the metric is a share: each unit's value is its linearised share, 1 for a unit that did
+/// it and 0 for one that did not.
+///
+/// Where an arm has no variance, since none of its units did it or all of them, and the shares differ, the difference is as observed,
+/// and its variance is that after one unit that did it and one that did not are added to either arm ("plus four": Agresti and Caffo,
+/// *Simple and effective confidence intervals for proportions and differences of proportions result from adding two successes and two
+/// failures*, The American Statistician 54(4), 2000). An arm that never fails is the healthy state: harm beside it must be told.
+/// Two arms that are alike and without variance stay [`NotEstimable::ZeroVariance`].
+pub fn estimate_shares(a: &MeanSums, b: &MeanSums) -> Result<Estimate, NotEstimable> {
+    match estimate(a, b, Scale::Absolute) {
+        Err(NotEstimable::ZeroVariance) if a.n >= 2 && b.n >= 2 && a.mean() != b.mean() => {}
+        other => return other,
+    }
+    let effect = b.mean() - a.mean();
+    let [a, b] = [a, b].map(|arm| {
+        let mut widened = *arm;
+        widened.merge(&MeanSums::of([0.0, 1.0]));
+        widened
+    });
+    let estimate = estimate(&a, &b, Scale::Absolute)?;
+    Ok(Estimate { effect, units: estimate.units - 4, ..estimate })
+}
+
 /// Two arms adjusted by what was known of each unit before the experiment (CUPED: Deng et al. 2013).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cuped {
@@ -144,6 +167,32 @@ mod tests {
         assert_eq!(estimate(&means[0], &means[1], Scale::Absolute), Err(NotEstimable::ZeroBaseline));
         let constant = MeanSums::of([3.0; 10]);
         assert_eq!(estimate(&constant, &constant, Scale::Absolute), Err(NotEstimable::ZeroVariance));
+    }
+
+    #[test]
+    fn shares_of_which_one_has_no_variance_are_estimated_with_one_more_success_and_failure() {
+        let of = |n: u64, successes: f64| MeanSums { n, sum: successes, sum_squares: successes };
+        let found = estimate_shares(&of(500, 0.0), &of(400, 80.0)).unwrap();
+        assert_eq!((found.effect, found.units), (0.2, 900));
+        // By hand: 1/502 and 81/402, each p(1 − p)/(n + 1).
+        let variance = |p: f64, n: f64| p * (1.0 - p) / (n + 1.0);
+        let expected = (variance(1.0 / 502.0, 500.0) + variance(81.0 / 402.0, 400.0)).sqrt();
+        assert!((found.std_err - expected).abs() < 1e-12, "{found:?} {expected}");
+        for (a, b) in [(of(500, 0.0), of(500, 500.0)), (of(500, 500.0), of(500, 0.0)), (of(500, 3.0), of(90, 90.0))] {
+            assert!(estimate_shares(&a, &b).unwrap().confidence_sequence(0.05, 5_000.0).excludes_zero());
+        }
+        // One failure of 500 is not yet harm.
+        let one = estimate_shares(&of(500, 0.0), &of(500, 1.0)).unwrap();
+        assert!(!one.welch(0.05).excludes_zero());
+        for same in [0.0, 500.0] {
+            assert_eq!(estimate_shares(&of(500, same), &of(500, same)), Err(NotEstimable::ZeroVariance));
+        }
+        assert_eq!(estimate_shares(&of(0, 0.0), &of(500, 1.0)), Err(NotEstimable::EmptyArm));
+        // Where both vary it is the plain estimate.
+        assert_eq!(
+            estimate_shares(&of(500, 5.0), &of(90, 9.0)),
+            estimate(&of(500, 5.0), &of(90, 9.0), Scale::Absolute)
+        );
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub mod special;
 mod srm;
 mod sufficient;
 
-pub use estimate::{Cuped, Estimate, Scale, estimate};
+pub use estimate::{Cuped, Estimate, Scale, estimate, estimate_shares};
 pub use group_sequential::{Sides, Spending, group_sequential_bounds, nominal_level};
 pub use inference::{DEFAULT_TUNING, Interval, Posterior, confidence_sequence_critical_value};
 pub use msprt::{Msprt, msprt};

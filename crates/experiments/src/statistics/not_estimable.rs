@@ -6,7 +6,8 @@ pub enum NotEstimable {
     /// An arm has no unit.
     #[error("an arm has no unit yet")]
     EmptyArm,
-    /// An arm has no variance: too few units, or all of them alike.
+    /// An arm has no variance: too few units, or all of them alike. (Shares that differ are estimated all the same:
+    /// [`super::estimate_shares`].)
     #[error("an arm has no variance: see the Newcombe or score interval for shares")]
     ZeroVariance,
     /// The control's mean is zero.
