@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::EvaluatorError;
 
 /// Objects read at the same time.
-const CONCURRENCY: usize = 8;
+const CONCURRENCY: usize = 4;
 
 /// An evaluation as it is kept, with what it was made from.
 #[derive(Debug, Serialize, Deserialize)]
@@ -39,11 +39,34 @@ pub async fn read_evaluations<S: GetObject + ListObjects>(
     from: Option<Hour>,
     until: Option<Hour>,
 ) -> Result<Vec<HourEvaluation>, EvaluatorError> {
+    let mut evaluations = Vec::new();
+    for_each_evaluation(lake, model, (from, until), |evaluation| evaluations.push(evaluation)).await?;
+    Ok(evaluations)
+}
+
+/// The hours whose evaluations are kept, of those that are asked for, in order.
+pub(crate) async fn kept_hours<S: ListObjects>(
+    lake: &S,
+    model: &ModelName,
+    (from, until): (Option<Hour>, Option<Hour>),
+) -> Result<Vec<Hour>, EvaluatorError> {
     let listed = lake.list_objects(&lake::evaluation_prefix(model)).await?;
-    let is_wanted = |hour: Hour| from.is_none_or(|from| from <= hour) && until.is_none_or(|until| hour <= until);
-    let keys = listed.into_iter().map(|object| object.key);
-    let wanted: Vec<String> = keys.filter(|key| lake::hour_of_evaluation(key).is_some_and(is_wanted)).collect();
-    let read = |key: String| async move {
+    let is_wanted = |hour: &Hour| from.is_none_or(|from| from <= *hour) && until.is_none_or(|until| *hour <= until);
+    let hours = listed.iter().filter_map(|object| lake::hour_of_evaluation(&object.key));
+    let mut hours: Vec<Hour> = hours.filter(is_wanted).collect();
+    hours.sort_unstable();
+    Ok(hours)
+}
+
+/// What [`read_evaluations`] reads, hour by hour: no more than a few are in memory at once.
+pub(crate) async fn for_each_evaluation<S: GetObject + ListObjects>(
+    lake: &S,
+    model: &ModelName,
+    hours: (Option<Hour>, Option<Hour>),
+    mut each: impl FnMut(HourEvaluation),
+) -> Result<(), EvaluatorError> {
+    let read = |hour: Hour| async move {
+        let key = lake::evaluation(model, hour);
         let Some(object) = lake.get_object(&key, None).await?.found() else { return Ok(None) };
         match serde_json::from_slice::<KeptEvaluation>(&object.bytes) {
             Ok(kept) => Ok(Some(kept.evaluation)),
@@ -53,14 +76,12 @@ pub async fn read_evaluations<S: GetObject + ListObjects>(
             }
         }
     };
-    let mut evaluations: Vec<HourEvaluation> = stream::iter(wanted)
-        .map(read)
-        .buffered(CONCURRENCY)
-        .try_filter_map(|kept| async { Ok(kept) })
-        .try_collect()
-        .await?;
-    evaluations.sort_by_key(|evaluation| evaluation.hour);
-    Ok(evaluations)
+    let mut evaluations =
+        std::pin::pin!(stream::iter(kept_hours(lake, model, hours).await?).map(read).buffered(CONCURRENCY));
+    while let Some(kept) = evaluations.try_next().await? {
+        kept.into_iter().for_each(&mut each);
+    }
+    Ok(())
 }
 
 /// The release in force; `None` where there is none or it cannot be read: a report is worth having without it.

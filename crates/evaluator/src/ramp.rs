@@ -5,13 +5,13 @@
 
 use cloud::object_store::{GetObject, ListObjects, PutObject};
 use domain::{Hour, ModelName, PointerMove, Release, ReleaseId};
-use evaluation::experiment::{AnalysisOptions, ExperimentCard, ExperimentFacts, RampDecision};
+use evaluation::experiment::{AnalysisOptions, ExperimentFacts, RampDecision};
 use jiff::Timestamp;
 use releases::{CurrentPointer, Endpoints, MoveOrder, in_force, read_release, rollback_targets};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    read_evaluations,
+    kept::kept_hours,
     rollback::{AUTHOR, RollbackError, of_release_alone},
 };
 
@@ -45,11 +45,9 @@ pub(crate) async fn go_on<S: GetObject + PutObject + ListObjects>(
     let from = pointer.release_id;
     let judged = read_release(lake, model, &from).await?;
     let (Some(ramp), Some(facts)) = (judged.ramp.as_ref(), ExperimentFacts::of(&judged)) else { return Ok(None) };
-    let (first, last) = window.map_or((Some(Hour::of(pointer.moved_at)), None), |(from, to)| (Some(from), Some(to)));
-    let hours: Vec<Hour> =
-        read_evaluations(lake, model, first, last).await?.iter().map(|evaluation| evaluation.hour).collect();
-    let evaluations = of_release_alone(lake, model, &hours, &from).await?;
-    let card = ExperimentCard::new(&facts, &evaluations, AnalysisOptions::default());
+    let span = window.map_or((Some(Hour::of(pointer.moved_at)), None), |(from, to)| (Some(from), Some(to)));
+    let hours = kept_hours(lake, model, span).await?;
+    let card = of_release_alone(lake, model, &facts, &hours, &from).await?.card(AnalysisOptions::default());
     let decision = RampDecision::of(&card, &ramp.plan);
     let share = |release: &Release| match (&release.ramp, &release.experiment) {
         (Some(_), Some(experiment)) => experiment.weights.get(1).copied().unwrap_or_default(),

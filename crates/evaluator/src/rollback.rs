@@ -19,7 +19,7 @@ use domain::{
 };
 use evaluation::{
     ExperimentRow, HourEvaluation, PredictionRow, evaluate_hour,
-    experiment::{AnalysisOptions, Comparison, Direction, ExperimentCard, ExperimentFacts, Role, Verdict},
+    experiment::{AnalysisOptions, Comparison, Direction, ExperimentFacts, ExperimentFold, Role, Verdict},
     report::Language,
 };
 use futures::{StreamExt, TryStreamExt, stream};
@@ -27,7 +27,7 @@ use jiff::Timestamp;
 use releases::{CurrentPointer, Endpoints, MoveOrder, ReleasesError, in_force, read_release, rollback_targets};
 use thiserror::Error;
 
-use crate::{EvaluatorError, act::RolledBack, read_evaluations};
+use crate::{EvaluatorError, act::RolledBack, kept::for_each_evaluation};
 
 /// Who goes back, as the releases' history has it.
 pub const AUTHOR: &str = "evaluator";
@@ -72,12 +72,16 @@ pub(crate) async fn roll_back<S: GetObject + PutObject + ListObjects>(
     let Some(facts) = judged.as_ref().and_then(ExperimentFacts::of) else { return Ok(None) };
     let since = Hour::of(pointer.moved_at);
     // What is kept tells cheaply that there is nothing to do. It may hold predictions of other releases.
-    let kept = read_evaluations(lake, model, Some(since), None).await?;
-    if breach(&facts, &kept).is_none() {
+    let (mut kept, mut hours) = (ExperimentFold::new(&facts), Vec::new());
+    for_each_evaluation(lake, model, (Some(since), None), |evaluation| {
+        hours.push(evaluation.hour);
+        kept.add(&evaluation);
+    })
+    .await?;
+    if breach(&kept).is_none() {
         return Ok(None);
     }
-    let hours: Vec<Hour> = kept.iter().map(|evaluation| evaluation.hour).collect();
-    let Some(reason) = breach(&facts, &of_release_alone(lake, model, &hours, &pointer.release_id).await?) else {
+    let Some(reason) = breach(&of_release_alone(lake, model, &facts, &hours, &pointer.release_id).await?) else {
         return Ok(None);
     };
     let moves = releases::history(lake, model).await?;
@@ -113,14 +117,22 @@ async fn target<S: GetObject + ListObjects>(
     Ok(None)
 }
 
-/// The hours as if there had been no other release.
+/// The release's experiment over `hours`, in their order, as if there had been no other release. An experiment may go on for weeks:
+/// no more than a few of its hours are in memory at once.
 pub(crate) async fn of_release_alone<S: GetObject>(
     lake: &S,
     model: &ModelName,
+    facts: &ExperimentFacts,
     hours: &[Hour],
     release: &ReleaseId,
-) -> Result<Vec<HourEvaluation>, EvaluatorError> {
-    stream::iter(hours).map(|hour| of_release(lake, model, *hour, release)).buffered(CONCURRENCY).try_collect().await
+) -> Result<ExperimentFold, EvaluatorError> {
+    let hours = stream::iter(hours).map(|hour| of_release(lake, model, *hour, release));
+    let mut evaluations = std::pin::pin!(hours.buffered(CONCURRENCY));
+    let mut fold = ExperimentFold::new(facts);
+    while let Some(evaluation) = evaluations.try_next().await? {
+        fold.add(&evaluation);
+    }
+    Ok(fold)
 }
 
 /// One hour evaluated as if a release's predictions had been all.
@@ -170,8 +182,8 @@ async fn of_release<S: GetObject>(
 }
 
 /// What is breached, in words; `None` where nothing is, by always-valid evidence.
-fn breach(facts: &ExperimentFacts, evaluations: &[HourEvaluation]) -> Option<String> {
-    let card = ExperimentCard::new(facts, evaluations, AnalysisOptions::default());
+fn breach(fold: &ExperimentFold) -> Option<String> {
+    let card = fold.card(AnalysisOptions::default());
     let is_breached = |comparison: &&Comparison| comparison.verdict == Verdict::GuardrailBreached;
     let comparison = card.comparisons.iter().find(is_breached)?;
     let worse = comparison.metrics.iter().filter(|result| result.role == Role::Guardrail);

@@ -178,43 +178,87 @@ impl ExperimentCard {
     /// The card of `facts.id` over `evaluations`, in any order, the latest of each hour. Hours before the experiment's first
     /// tell what its units were like before (CUPED). Without `facts` of the plan, name the id and no arms.
     pub fn new(facts: &ExperimentFacts, evaluations: &[HourEvaluation], options: AnalysisOptions) -> Self {
-        let mut of_hours: Vec<(Hour, &ExperimentStatistics)> = evaluations
-            .iter()
-            .filter_map(|evaluation| Some((evaluation.hour, evaluation.experiments().get(&facts.id)?)))
-            .collect();
-        of_hours.sort_by_key(|(hour, _)| *hour);
-        let hours = of_hours.first().map(|first| first.0).zip(of_hours.last().map(|last| last.0));
-        let mut before = UnitTable::default();
-        for evaluation in
-            evaluations.iter().filter(|evaluation| hours.is_some_and(|(first, _)| evaluation.hour < first))
-        {
-            before.merge(evaluation.riders());
-        }
-        let names = arm_names(facts, &of_hours);
+        let mut in_order: Vec<&HourEvaluation> = evaluations.iter().collect();
+        in_order.sort_by_key(|evaluation| evaluation.hour);
+        let its = |evaluation: &HourEvaluation| evaluation.experiments().contains_key(&facts.id);
+        let hours = evaluations.iter().filter(|evaluation| its(evaluation)).count();
+        // Of all hours: whichever arm is the control at the end is so at every point.
+        let of_all = evaluations.iter().filter_map(|evaluation| evaluation.experiments().get(&facts.id));
+        let names = arm_names(facts, of_all.flat_map(|statistics| statistics.arms.keys()));
         // The course needs a merge for each of its points: the hours are merged once, with a look at each step.
-        let step = of_hours.len().div_ceil(MAX_COURSE_POINTS).max(1);
-        let mut merged = ExperimentStatistics::default();
+        let step = hours.div_ceil(MAX_COURSE_POINTS).max(1);
+        let mut fold = ExperimentFold::new(facts);
         let mut courses: Vec<Vec<CoursePoint>> = names.iter().skip(1).map(|_| Vec::new()).collect();
-        for (number, (hour, statistics)) in of_hours.iter().enumerate() {
-            merged.merge(statistics);
-            if (number + 1) % step == 0 || number + 1 == of_hours.len() {
-                let arms = units_of(&names, &merged);
-                for (course, treatment) in courses.iter_mut().zip(arms.iter().skip(1)) {
-                    let primary = compare(Metric::ALL[0], arms[0], treatment, &before, &options);
-                    course.extend(primary.effect.map(|found| CoursePoint {
-                        until: *hour,
-                        effect: found.effect,
-                        lower: found.lower,
-                        upper: found.upper,
-                    }));
-                }
+        let mut number = 0;
+        for evaluation in in_order {
+            fold.add(evaluation);
+            if !its(evaluation) {
+                continue;
+            }
+            number += 1;
+            if number % step == 0 || number == hours {
+                let points = fold.course_points(&names, evaluation.hour, &options);
+                courses.iter_mut().zip(points).for_each(|(course, point)| course.extend(point));
             }
         }
-        let arms = units_of(&names, &merged);
+        let mut card = fold.card(options);
+        for (comparison, course) in card.comparisons.iter_mut().zip(courses) {
+            comparison.course = course;
+        }
+        card
+    }
+}
+
+/// An experiment's hours, folded into one state one after the other: as large as a few of them, however many there were.
+#[derive(Debug, Clone)]
+pub struct ExperimentFold {
+    facts: ExperimentFacts,
+    merged: ExperimentStatistics,
+    hours: Option<(Hour, Hour)>,
+    /// The riders of the hours before the first.
+    before: UnitTable,
+}
+
+impl ExperimentFold {
+    /// No hour yet.
+    pub fn new(facts: &ExperimentFacts) -> Self {
+        let (merged, before) = (ExperimentStatistics::default(), UnitTable::default());
+        Self { facts: facts.clone(), merged, hours: None, before }
+    }
+
+    /// Adds an hour that is later than those before. Hours before the experiment's first tell what its units were like before
+    /// (CUPED).
+    pub fn add(&mut self, evaluation: &HourEvaluation) {
+        match evaluation.experiments().get(&self.facts.id) {
+            Some(statistics) => {
+                self.merged.merge(statistics);
+                let first = self.hours.map_or(evaluation.hour, |(first, _)| first);
+                self.hours = Some((first, evaluation.hour));
+            }
+            None if self.hours.is_none() => self.before.merge(evaluation.riders()),
+            None => {}
+        }
+    }
+
+    /// Each treatment's effect on the primary metric so far.
+    fn course_points(&self, names: &[String], until: Hour, options: &AnalysisOptions) -> Vec<Option<CoursePoint>> {
+        let arms = units_of(names, &self.merged);
+        let point = |treatment: &&UnitTable| {
+            let found = compare(Metric::ALL[0], arms[0], treatment, &self.before, options).effect?;
+            Some(CoursePoint { until, effect: found.effect, lower: found.lower, upper: found.upper })
+        };
+        arms.iter().skip(1).map(point).collect()
+    }
+
+    /// The card of all hours so far, without the course over time.
+    pub fn card(&self, options: AnalysisOptions) -> ExperimentCard {
+        let Self { facts, merged, before, hours } = self;
+        let names = arm_names(facts, merged.arms.keys());
+        let arms = units_of(&names, merged);
         let mut results: Vec<Vec<MetricResult>> = arms
             .iter()
             .skip(1)
-            .map(|arm| Metric::ALL.iter().map(|metric| compare(*metric, arms[0], arm, &before, &options)).collect())
+            .map(|arm| Metric::ALL.iter().map(|metric| compare(*metric, arms[0], arm, before, &options)).collect())
             .collect();
         correct(&mut results, &options);
         let (sample_ratio, units_in_two_arms) = count_units(facts, &names, &arms);
@@ -223,24 +267,32 @@ impl ExperimentCard {
             .iter()
             .skip(1)
             .zip(results)
-            .zip(courses)
-            .map(|((arm, metrics), course)| Comparison {
+            .map(|(arm, metrics)| Comparison {
                 arm: arm.clone(),
                 verdict: verdict(mismatch, &metrics),
                 metrics,
-                course,
+                course: Vec::new(),
             })
             .collect();
         let arms = names.iter().map(|name| arm_card(facts, name, merged.arms.get(name))).collect();
         let randomise = (!facts.arms.is_empty()).then(|| facts.randomise.clone());
-        Self { id: facts.id.clone(), randomise, hours, options, arms, sample_ratio, units_in_two_arms, comparisons }
+        ExperimentCard {
+            id: facts.id.clone(),
+            randomise,
+            hours: *hours,
+            options,
+            arms,
+            sample_ratio,
+            units_in_two_arms,
+            comparisons,
+        }
     }
 }
 
 /// The arms of the plan, then those that only the records know.
-fn arm_names(facts: &ExperimentFacts, of_hours: &[(Hour, &ExperimentStatistics)]) -> Vec<String> {
+fn arm_names<'a>(facts: &ExperimentFacts, known: impl Iterator<Item = &'a String>) -> Vec<String> {
     let mut names: Vec<String> = facts.arms.iter().map(|(name, _)| name.clone()).collect();
-    let mut others: Vec<&String> = of_hours.iter().flat_map(|(_, statistics)| statistics.arms.keys()).collect();
+    let mut others: Vec<&String> = known.collect();
     // Where the plan is not known, an arm of this name is the control.
     others.sort_by_key(|name| (name.as_str() != "control", *name));
     for name in others {

@@ -16,8 +16,8 @@ use std::collections::BTreeMap;
 
 pub use baseline::Baseline;
 pub use card::{
-    AnalysisMethod, AnalysisOptions, ArmCard, Comparison, CoursePoint, ExperimentCard, ExperimentFacts, MIN_UNITS,
-    SampleRatioCheck, Verdict,
+    AnalysisMethod, AnalysisOptions, ArmCard, Comparison, CoursePoint, ExperimentCard, ExperimentFacts, ExperimentFold,
+    MIN_UNITS, SampleRatioCheck, Verdict,
 };
 pub use effect::{Direction, Effect, MetricResult};
 pub use metric::{Metric, Role};
