@@ -46,6 +46,20 @@ impl GetOutcome {
     }
 }
 
+/// What a get with a limit found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LimitedOutcome {
+    /// The object.
+    Found(Object),
+    /// It is longer than the limit: its content was not taken.
+    TooLarge {
+        /// The content's length in bytes.
+        size_bytes: u64,
+    },
+    /// There is no such object (404).
+    Missing,
+}
+
 /// When a put may replace what is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PutCondition {
@@ -117,6 +131,16 @@ impl StoreError {
 pub trait GetObject: Send + Sync {
     /// The object under `key`; `NotModified` where it still has the tag `if_none_match`.
     async fn get_object(&self, key: &str, if_none_match: Option<&ETag>) -> Result<GetOutcome, StoreError>;
+
+    /// The object under `key`, where it has no more than `max_bytes`. An adapter over a network looks at the length before it
+    /// takes the content; here it is in memory already.
+    async fn get_object_within(&self, key: &str, max_bytes: u64) -> Result<LimitedOutcome, StoreError> {
+        let found = self.get_object(key, None).await?.found();
+        Ok(found.map_or(LimitedOutcome::Missing, |object| match object.bytes.len() as u64 {
+            size_bytes if size_bytes > max_bytes => LimitedOutcome::TooLarge { size_bytes },
+            _ => LimitedOutcome::Found(object),
+        }))
+    }
 }
 
 /// Puts one object.

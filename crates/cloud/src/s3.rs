@@ -6,14 +6,16 @@ use async_trait::async_trait;
 use aws_sdk_s3::{
     Client,
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    operation::get_object::{GetObjectError, GetObjectOutput},
     primitives::ByteStream,
     types::{CompletedMultipartUpload, CompletedPart},
 };
 use bytes::Bytes;
 
 use crate::object_store::{
-    DeleteObject, ETag, GetObject, GetOutcome, GetRange, HeadObject, ListObjects, ListedObject, MultipartUpload,
-    Object, ObjectHead, PutCondition, PutMultipart, PutObject, PutOutcome, RangeOutcome, StoreError, content_type_of,
+    DeleteObject, ETag, GetObject, GetOutcome, GetRange, HeadObject, LimitedOutcome, ListObjects, ListedObject,
+    MultipartUpload, Object, ObjectHead, PutCondition, PutMultipart, PutObject, PutOutcome, RangeOutcome, StoreError,
+    content_type_of,
 };
 
 /// One bucket.
@@ -61,19 +63,35 @@ impl GetObject for S3Bucket {
             .bucket(&self.bucket)
             .key(key)
             .set_if_none_match(if_none_match.map(|etag| etag.0.clone()));
-        let output = match request.send().await {
-            Ok(output) => output,
-            Err(error) => {
-                return match status_of(&error) {
-                    Some(304) => Ok(GetOutcome::NotModified),
-                    Some(404) if error.code() != Some("NoSuchBucket") => Ok(GetOutcome::Missing),
-                    _ => Err(store_error("get", key, &error)),
-                };
-            }
-        };
-        let etag = ETag(output.e_tag.unwrap_or_default());
-        Ok(GetOutcome::Found(Object { bytes: collect(key, output.body).await?, etag }))
+        match request.send().await {
+            Ok(output) => Ok(GetOutcome::Found(whole(key, output).await?)),
+            Err(error) if status_of(&error) == Some(304) => Ok(GetOutcome::NotModified),
+            Err(error) if is_missing(&error) => Ok(GetOutcome::Missing),
+            Err(error) => Err(store_error("get", key, &error)),
+        }
     }
+
+    async fn get_object_within(&self, key: &str, max_bytes: u64) -> Result<LimitedOutcome, StoreError> {
+        match self.client.get_object().bucket(&self.bucket).key(key).send().await {
+            Ok(output) => match output.content_length.and_then(|length| u64::try_from(length).ok()) {
+                // The body is dropped unread, with its connection.
+                Some(size_bytes) if size_bytes > max_bytes => Ok(LimitedOutcome::TooLarge { size_bytes }),
+                _ => Ok(LimitedOutcome::Found(whole(key, output).await?)),
+            },
+            Err(error) if is_missing(&error) => Ok(LimitedOutcome::Missing),
+            Err(error) => Err(store_error("get", key, &error)),
+        }
+    }
+}
+
+/// Whether there is no such object; a bucket that there is not is an error.
+fn is_missing(error: &SdkError<GetObjectError>) -> bool {
+    status_of(error) == Some(404) && error.code() != Some("NoSuchBucket")
+}
+
+async fn whole(key: &str, output: GetObjectOutput) -> Result<Object, StoreError> {
+    let etag = ETag(output.e_tag.unwrap_or_default());
+    Ok(Object { bytes: collect(key, output.body).await?, etag })
 }
 
 async fn collect(key: &str, body: ByteStream) -> Result<Bytes, StoreError> {
@@ -118,7 +136,7 @@ impl GetRange for S3Bucket {
             }
             Err(error) => match status_of(&error) {
                 Some(412) => Ok(RangeOutcome::Changed),
-                Some(404) if error.code() != Some("NoSuchBucket") => Ok(RangeOutcome::Missing),
+                _ if is_missing(&error) => Ok(RangeOutcome::Missing),
                 _ => Err(store_error("get", key, &error)),
             },
         }

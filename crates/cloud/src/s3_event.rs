@@ -48,6 +48,8 @@ pub struct CreatedObject {
     pub bucket: String,
     /// Its key.
     pub key: S3Key,
+    /// Its content's length in bytes, where the event says it: S3's do.
+    pub size_bytes: Option<u64>,
 }
 
 /// What is no event about objects.
@@ -99,6 +101,7 @@ struct Bucket {
 #[derive(Deserialize)]
 struct Object {
     key: String,
+    size: Option<u64>,
 }
 
 /// The messages of an SQS event; `None` where it is none.
@@ -134,7 +137,8 @@ pub fn created_objects(event: &Value) -> Result<Vec<Created>, UnknownEvent> {
     }
     if event["source"] == "aws.s3" && event["detail-type"] == "Object Created" {
         let ObjectOfBucket { bucket, object } = decode(&event["detail"], "an EventBridge event")?;
-        return Ok(vec![Ok(CreatedObject { bucket: bucket.name, key: S3Key::from_plain(object.key) })]);
+        let key = S3Key::from_plain(object.key);
+        return Ok(vec![Ok(CreatedObject { bucket: bucket.name, key, size_bytes: object.size })]);
     }
     let Some(records) = event["Records"].as_array() else {
         return Err(UnknownEvent(event.to_string().chars().take(200).collect()));
@@ -142,7 +146,8 @@ pub fn created_objects(event: &Value) -> Result<Vec<Created>, UnknownEvent> {
     let created = records.iter().filter_map(|record| match decode::<S3Record>(record, "an S3 record") {
         Ok(record) if !record.event_name.trim_start_matches("s3:").starts_with("ObjectCreated:") => None,
         Ok(S3Record { s3: ObjectOfBucket { bucket, object }, .. }) => {
-            Some(Ok(CreatedObject { bucket: bucket.name, key: S3Key::from_notification(&object.key) }))
+            let key = S3Key::from_notification(&object.key);
+            Some(Ok(CreatedObject { bucket: bucket.name, key, size_bytes: object.size }))
         }
         Err(error) => Some(Err(error)),
     });

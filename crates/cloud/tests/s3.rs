@@ -12,8 +12,8 @@ use bytes::Bytes;
 use cloud::{
     aws,
     object_store::{
-        DeleteObject, GetObject, GetRange, HeadObject, MIN_PART_BYTES, ObjectHead, PutCondition, PutMultipart,
-        PutObject, RangeOutcome,
+        DeleteObject, GetObject, GetRange, HeadObject, LimitedOutcome, MIN_PART_BYTES, ObjectHead, PutCondition,
+        PutMultipart, PutObject, RangeOutcome,
     },
     s3::S3Bucket,
 };
@@ -33,10 +33,14 @@ async fn ranges_heads_and_uploads_are_as_in_memory() {
     assert_eq!(size_bytes, 10);
     assert_eq!(store.get_range(key, 2..5, &etag).await.unwrap(), RangeOutcome::Found("234".into()));
     assert_eq!(store.get_range(key, 0..10, &etag).await.unwrap(), RangeOutcome::Found("0123456789".into()));
+    let LimitedOutcome::Found(object) = store.get_object_within(key, 10).await.unwrap() else { panic!() };
+    assert_eq!((object.bytes, &object.etag), ("0123456789".into(), &etag));
+    assert_eq!(store.get_object_within(key, 9).await.unwrap(), LimitedOutcome::TooLarge { size_bytes: 10 });
     store.put_object(key, "x".into(), PutCondition::Always).await.unwrap();
     assert_eq!(store.get_range(key, 0..1, &etag).await.unwrap(), RangeOutcome::Changed);
     store.delete_object(key).await.unwrap();
     assert_eq!(store.get_range(key, 0..1, &etag).await.unwrap(), RangeOutcome::Missing);
+    assert_eq!(store.get_object_within(key, 9).await.unwrap(), LimitedOutcome::Missing);
 
     let key = "adapter-test/upload.csv";
     store.delete_object(key).await.unwrap();

@@ -96,7 +96,7 @@ impl<S: BatchStore + Clone> Service<S> {
     }
 
     async fn object(&self, object: Created) -> Result<ObjectOutcome, BatchTransformError> {
-        let CreatedObject { bucket, key } = object?;
+        let CreatedObject { bucket, key, .. } = object?;
         if bucket != self.config.lake_bucket {
             return Err(BatchTransformError::ForeignBucket {
                 found: bucket,

@@ -1,22 +1,28 @@
 //! Landing objects to segments.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::pin,
+};
 
 use archive::{
     ArchiveError, BadLine, DecodeLimits, Landed, PredictionRows, Record, Rows, decode_source, merge,
     write_prediction_rows,
 };
 use bytes::Bytes;
-use cloud::object_store::{ObjectStore, PutCondition};
+use cloud::object_store::{LimitedOutcome, ObjectStore, PutCondition};
 use domain::{
     DomainError, Hour, InferenceRecord, OutcomeEvent, ShadowRecord,
     digest::sha256_hex,
     lake::{self, Partition, Table},
 };
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
-use crate::{ArchiverError, Failure, S3Key};
+use crate::{
+    ArchiverError, Failure, LandingObject, S3Key,
+    bodies::{Room, fetch},
+};
 
 /// Calls of the object store in flight at once.
 pub(crate) const CONCURRENCY: usize = 16;
@@ -61,24 +67,46 @@ pub struct BatchOutcome {
 /// Landing objects are write-once: a prediction's key is its id and an outcome's is its content. Where a retried
 /// request rewrites an object between the read and the delete, the answer that was read is archived and the later one
 /// of the same id is dropped: what the merge would have done with both.
+///
+/// In memory are at once: bodies of up to `limits.max_decompressed_bytes` together, one of them decoded, and a batch of up
+/// to as much. An object whose body is longer by itself is not taken: it is told in quarantine, and stays.
 pub async fn archive_batch<S: ObjectStore + ?Sized>(
     store: &S,
-    keys: impl IntoIterator<Item = S3Key>,
+    objects: impl IntoIterator<Item = impl Into<LandingObject>>,
     limits: DecodeLimits,
 ) -> BatchOutcome {
-    let keys: BTreeSet<S3Key> = keys.into_iter().collect();
-    let mut objects = stream::iter(keys).map(|key| fetch(store, key, limits)).buffered(CONCURRENCY);
+    let mut sizes: BTreeMap<S3Key, Option<u64>> = BTreeMap::new();
+    for LandingObject { key, size_bytes } in objects.into_iter().map(Into::into) {
+        let size = sizes.entry(key).or_default();
+        *size = (*size).max(size_bytes);
+    }
+    let limit = limits.max_decompressed_bytes;
+    let room = Room::new(limit);
+    // Room is given in order, and what was given first is handed back first: none waits for one behind it.
+    let fetched = stream::iter(sizes)
+        .then(async |(key, size)| (key, room.take(size).await))
+        .map(|(key, held)| fetch(store, key, limit, held))
+        .buffered(CONCURRENCY);
+    let mut fetched = pin!(fetched);
     let mut outcome = BatchOutcome::default();
     let mut batch = Batch::default();
-    while let Some((key, fetched)) = objects.next().await {
-        match fetched {
+    while let Some((key, body, held)) = fetched.next().await {
+        let found = match body {
+            Ok(body) => take_in(store, &key, body, limits).await,
+            Err(error) => Err(error.into()),
+        };
+        drop(held);
+        match found {
             Ok(Found::Missing) => outcome.summary.missing += 1,
             Ok(Found::Moved) => outcome.summary.moved += 1,
-            Ok(Found::Landed(table, landed)) => batch.add(key, &table, landed),
+            Ok(Found::TooLarge) => outcome.kept(&key, 1),
+            Ok(Found::Landed(table, landed)) => {
+                if batch.bytes > 0 && batch.bytes + landed.bytes_read > limit {
+                    std::mem::take(&mut batch).settle(store, &mut outcome).await;
+                }
+                batch.add(key, &table, landed);
+            }
             Err(error) => outcome.fail(key, Failure::from(&error)),
-        }
-        if batch.bytes >= limits.max_decompressed_bytes {
-            std::mem::take(&mut batch).settle(store, &mut outcome).await;
         }
     }
     batch.settle(store, &mut outcome).await;
@@ -92,32 +120,41 @@ enum Found {
     Missing,
     /// Its key names no table: it lies in quarantine now.
     Moved,
+    /// It is larger than may be taken: it stays, and quarantine tells so.
+    TooLarge,
     /// Decoded, its bad lines in quarantine.
     Landed(Table, Landed),
 }
 
-async fn fetch<S: ObjectStore + ?Sized>(
+async fn take_in<S: ObjectStore + ?Sized>(
     store: &S,
-    key: S3Key,
+    key: &S3Key,
+    body: LimitedOutcome,
     limits: DecodeLimits,
-) -> (S3Key, Result<Found, ArchiverError>) {
-    let found = async {
-        let Some(object) = store.get_object(key.as_str(), None).await?.found() else { return Ok(Found::Missing) };
-        match lake::landing_source(key.as_str()) {
-            Ok(source) => {
-                let landed = decode_source(&source, &object.bytes, limits);
-                quarantine(store, key.as_str(), &landed.bad).await?;
-                Ok(Found::Landed(source.table(), landed))
-            }
-            Err(error) if key.as_str().starts_with(lake::LANDING) => {
-                move_to_quarantine(store, key.as_str(), object.bytes, &error).await?;
-                Ok(Found::Moved)
-            }
-            Err(error) => Err(error.into()),
+) -> Result<Found, ArchiverError> {
+    let object = match body {
+        LimitedOutcome::Found(object) => object,
+        LimitedOutcome::Missing => return Ok(Found::Missing),
+        LimitedOutcome::TooLarge { size_bytes } => {
+            let limit = limits.max_decompressed_bytes;
+            let detail = format!("the object has {size_bytes} bytes, over {limit}; split it and land the parts");
+            let notice = BadLine { offset: 0, reason: "too_large", detail, original: Vec::new() };
+            quarantine(store, key.as_str(), &[notice]).await?;
+            return Ok(Found::TooLarge);
         }
     };
-    let result = found.await;
-    (key, result)
+    match lake::landing_source(key.as_str()) {
+        Ok(source) => {
+            let landed = decode_source(&source, &object.bytes, limits);
+            quarantine(store, key.as_str(), &landed.bad).await?;
+            Ok(Found::Landed(source.table(), landed))
+        }
+        Err(error) if key.as_str().starts_with(lake::LANDING) => {
+            move_to_quarantine(store, key.as_str(), object.bytes, &error).await?;
+            Ok(Found::Moved)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// An object that no table is known for would lie in the landing area for ever, unseen. An empty one (a console's folder
@@ -144,12 +181,13 @@ pub(crate) async fn quarantine<S: ObjectStore + ?Sized>(
     source_key: &str,
     bad: &[BadLine],
 ) -> Result<(), ArchiverError> {
-    for line in bad {
+    let puts = bad.iter().map(async |line| {
         let BadLine { offset, reason, detail, .. } = line;
         tracing::warn!(key = source_key, offset, reason, detail, "bad line quarantined");
         let document = Bytes::from(line.to_document(source_key));
-        store.put_object(&lake::quarantine(source_key, *offset), document, PutCondition::Always).await?;
-    }
+        store.put_object(&lake::quarantine(source_key, *offset), document, PutCondition::Always).await
+    });
+    stream::iter(puts).buffered(CONCURRENCY).try_for_each(async |_| Ok(())).await?;
     Ok(())
 }
 
@@ -233,11 +271,11 @@ impl Batch {
         });
         let mut deletions = stream::iter(deletions).buffered(CONCURRENCY);
         while let Some(object) = deletions.next().await {
-            outcome.summary.objects += 1;
-            outcome.summary.quarantined += object.quarantined;
-            if !object.complete {
-                tracing::error!(key = %object.key, "landing object kept: a part of it cannot be read (see quarantine/)");
-                outcome.summary.kept += 1;
+            if object.complete {
+                outcome.summary.objects += 1;
+                outcome.summary.quarantined += object.quarantined;
+            } else {
+                outcome.kept(&object.key, object.quarantined);
             }
             if let Some(failure) = object.failure {
                 outcome.fail(object.key, failure);
@@ -328,6 +366,13 @@ async fn write_segment<S: ObjectStore + ?Sized>(
 }
 
 impl BatchOutcome {
+    fn kept(&mut self, key: &S3Key, quarantined: usize) {
+        tracing::error!(%key, "landing object kept: it, or a part of it, cannot be read (see quarantine/)");
+        self.summary.objects += 1;
+        self.summary.quarantined += quarantined;
+        self.summary.kept += 1;
+    }
+
     fn fail(&mut self, key: S3Key, failure: Failure) {
         tracing::error!(%key, reason = failure.reason, detail = failure.detail, "landing object failed");
         self.failures.insert(key, failure);

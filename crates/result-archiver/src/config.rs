@@ -10,8 +10,8 @@ pub struct Config {
     pub memory_mb: u64,
 }
 
-/// A decoded record takes a few times the bytes of its JSON line; an eighth of the memory leaves room for that and for
-/// the batch beside it.
+/// A decoded record takes a few times the bytes of its JSON line; an eighth of the memory leaves room for that, for the
+/// batch beside it, and for the bodies that are on their way.
 const SHARE_OF_MEMORY: u64 = 8;
 
 impl Config {
@@ -26,7 +26,7 @@ impl Config {
         })
     }
 
-    /// How much of one landed object is taken into memory.
+    /// How much of one landed object is taken into memory, and of all bodies at once.
     pub fn decode_limits(&self) -> DecodeLimits {
         let share = self.memory_mb * 1024 * 1024 / SHARE_OF_MEMORY;
         let limits = DecodeLimits::default();

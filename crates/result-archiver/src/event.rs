@@ -1,10 +1,10 @@
 //! The events that start the function.
 
-use cloud::s3_event::{Created, CreatedObject, S3Key, SqsMessage, created_objects, sqs_messages};
+use cloud::s3_event::{Created, CreatedObject, SqsMessage, created_objects, sqs_messages};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::ArchiverError;
+use crate::{ArchiverError, LandingObject};
 
 /// What an event asks for.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub enum Trigger {
 }
 
 /// One object of an event, or why it is none of ours.
-pub type Delivery = Result<S3Key, ArchiverError>;
+pub type Delivery = Result<LandingObject, ArchiverError>;
 
 /// An SQS message.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ fn deliveries(objects: Vec<Created>, bucket: &str) -> Vec<Delivery> {
     objects.into_iter().map(|object| ours(object?, bucket)).collect()
 }
 
-fn ours(CreatedObject { bucket: found, key }: CreatedObject, bucket: &str) -> Delivery {
+fn ours(CreatedObject { bucket: found, key, size_bytes }: CreatedObject, bucket: &str) -> Delivery {
     if found != bucket {
         return Err(ArchiverError::ForeignBucket { found, expected: bucket.to_owned() });
     }
@@ -82,7 +82,7 @@ fn ours(CreatedObject { bucket: found, key }: CreatedObject, bucket: &str) -> De
     if !key.as_str().starts_with(domain::lake::LANDING) {
         domain::lake::landing_table(key.as_str())?;
     }
-    Ok(key)
+    Ok(LandingObject { key, size_bytes })
 }
 
 #[cfg(test)]
@@ -116,7 +116,11 @@ mod tests {
 
     #[test]
     fn every_way_of_delivery_names_the_same_key() {
-        let key = |deliveries: &[Delivery]| deliveries[0].as_ref().unwrap().to_string();
+        let key = |deliveries: &[Delivery]| {
+            let LandingObject { key, size_bytes } = deliveries[0].as_ref().unwrap();
+            assert!(size_bytes.is_some_and(|size| size > 0));
+            key.to_string()
+        };
         let Trigger::Landed(deliveries) = parsed("result-archiver-s3") else { panic!() };
         assert_eq!(key(&deliveries), KEY);
         let Trigger::Landed(deliveries) = parsed("result-archiver-eventbridge") else { panic!() };
@@ -155,8 +159,10 @@ mod tests {
             {"eventSource": "aws:s3"},
         ]});
         let Trigger::Landed(deliveries) = parse(&event).unwrap() else { panic!() };
-        let outcomes: Vec<_> =
-            deliveries.iter().map(|d| d.as_ref().map_or_else(|error| error.reason(), S3Key::as_str)).collect();
+        let outcomes: Vec<_> = deliveries
+            .iter()
+            .map(|d| d.as_ref().map_or_else(ArchiverError::reason, |object| object.key.as_str()))
+            .collect();
         assert_eq!(outcomes, ["landing/outcomes/a b+.json", "foreign_bucket", "invalid_key", "unknown_event"]);
     }
 }

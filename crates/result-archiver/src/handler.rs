@@ -1,13 +1,14 @@
 use std::time::Instant;
 
 use archive::BadLine;
-use cloud::object_store::ObjectStore;
+use cloud::object_store::{ListedObject, ObjectStore};
 use domain::digest::sha256_hex;
 use serde_json::{Value, json};
 use tracing::{error, info};
 
 use crate::{
-    ArchiveSummary, ArchiverError, BatchOutcome, CompactionSummary, Config, S3Key, Trigger, archive_batch,
+    ArchiveSummary, ArchiverError, BatchOutcome, CompactionSummary, Config, LandingObject, S3Key, Trigger,
+    archive_batch,
     archive_batch::quarantine,
     compact,
     event::{Delivery, Message, parse_event},
@@ -45,8 +46,8 @@ async fn landed<S: ObjectStore + ?Sized>(
     config: &Config,
     deliveries: Vec<Delivery>,
 ) -> Result<Value, ArchiverError> {
-    let (keys, foreign): (Vec<_>, Vec<_>) = deliveries.into_iter().partition(Result::is_ok);
-    let outcome = archive(store, config, keys.into_iter().flatten()).await;
+    let (objects, foreign): (Vec<_>, Vec<_>) = deliveries.into_iter().partition(Result::is_ok);
+    let outcome = archive(store, config, objects.into_iter().flatten()).await;
     if let Some(Err(error)) = foreign.into_iter().next() {
         return Err(error);
     }
@@ -61,12 +62,12 @@ async fn from_queue<S: ObjectStore + ?Sized>(
     config: &Config,
     messages: Vec<Message>,
 ) -> Result<Value, ArchiverError> {
-    let keys = messages.iter().flat_map(|message| message.deliveries.iter().flatten().cloned());
-    let outcome = archive(store, config, keys).await;
+    let objects = messages.iter().flat_map(|message| message.deliveries.iter().flatten().cloned());
+    let outcome = archive(store, config, objects).await;
     let mut failed = Vec::new();
     for message in messages {
-        let mut keys = message.deliveries.iter().flatten();
-        let mut failure = keys.find_map(|key| outcome.failures.get(key)).cloned();
+        let mut objects = message.deliveries.iter().flatten();
+        let mut failure = objects.find_map(|object| outcome.failures.get(&object.key)).cloned();
         if let Some(error) = message.deliveries.iter().find_map(|delivery| delivery.as_ref().err()) {
             error!(message_id = message.id, reason = error.reason(), detail = %error, "message quarantined");
             if let Err(error) = quarantine_message(store, &message.body, error).await {
@@ -112,10 +113,14 @@ async fn sweep<S: ObjectStore + ?Sized>(
     stop_at: Option<Instant>,
 ) -> Result<Value, ArchiverError> {
     let listed = store.list_objects(prefix).await?;
-    let keys: Vec<S3Key> = listed.into_iter().map(|object| S3Key::from_plain(object.key)).collect();
+    let sized = |ListedObject { key, size_bytes, .. }| LandingObject {
+        key: S3Key::from_plain(key),
+        size_bytes: Some(size_bytes),
+    };
+    let objects: Vec<LandingObject> = listed.into_iter().map(sized).collect();
     let mut total = BatchOutcome::default();
-    let mut postponed = keys.len();
-    for batch in keys.chunks(SWEEP_BATCH) {
+    let mut postponed = objects.len();
+    for batch in objects.chunks(SWEEP_BATCH) {
         if stop_at.is_some_and(|stop_at| Instant::now() >= stop_at) {
             break;
         }
@@ -132,9 +137,9 @@ async fn sweep<S: ObjectStore + ?Sized>(
 async fn archive<S: ObjectStore + ?Sized>(
     store: &S,
     config: &Config,
-    keys: impl Iterator<Item = S3Key>,
+    objects: impl Iterator<Item = LandingObject>,
 ) -> BatchOutcome {
-    let outcome = archive_batch(store, keys, config.decode_limits()).await;
+    let outcome = archive_batch(store, objects, config.decode_limits()).await;
     let ArchiveSummary { objects, missing, records, duplicates, quarantined, segments, moved, kept, failed } =
         outcome.summary;
     info!(objects, missing, records, duplicates, quarantined, segments, moved, kept, failed, "archived");

@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 mod archive_batch;
+mod bodies;
 mod compact;
 mod config;
 mod error;
@@ -21,6 +22,7 @@ use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
 
 pub use archive_batch::{ArchiveSummary, BatchOutcome, archive_batch};
+pub use bodies::LandingObject;
 pub use cloud::s3_event::S3Key;
 pub use compact::{CompactionOutcome, CompactionSummary, compact};
 pub use config::Config;

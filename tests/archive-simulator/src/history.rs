@@ -100,7 +100,8 @@ enum Work {
     Compact,
     Sweep,
     Evaluate,
-    Notify(String),
+    /// Of an object by its key and length.
+    Notify(String, usize),
 }
 
 enum Done {
@@ -155,9 +156,9 @@ fn form_encoded(key: &str) -> String {
     utf8_percent_encode(key, ENCODED).to_string().replace("%20", "+")
 }
 
-fn notification(key: &str) -> String {
+fn notification(key: &str, bytes: usize) -> String {
     json!({"Records": [{"eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
-        "s3": {"bucket": {"name": BUCKET}, "object": {"key": form_encoded(key)}}}]})
+        "s3": {"bucket": {"name": BUCKET}, "object": {"key": form_encoded(key), "size": bytes}}}]})
     .to_string()
 }
 
@@ -283,7 +284,7 @@ impl History {
                 break;
             }
             match entry.remove() {
-                Work::Notify(key) => self.queue.send(notification(&key), self.now_ms),
+                Work::Notify(key, bytes) => self.queue.send(notification(&key, bytes), self.now_ms),
                 work => self.start(work),
             }
         }
@@ -394,7 +395,7 @@ impl History {
                     async move { Done::Evaluated(evaluate(&store, &config, &event, now).await.ok().map(Box::new)) },
                 )
             }
-            Work::Notify(_) => Box::pin(async { Done::Scheduled }),
+            Work::Notify(..) => Box::pin(async { Done::Scheduled }),
         }
     }
 
@@ -565,24 +566,24 @@ impl History {
     /// The store does it, and notifies.
     fn without_faults(&mut self, request: &Request) -> Result<Answer, cloud::object_store::StoreError> {
         let reply = request.carry_out(&self.lake);
-        if let (Request::Put { key, .. }, Ok(Answer::Put(outcome))) = (request, &reply) {
+        if let (Request::Put { key, bytes, .. }, Ok(Answer::Put(outcome))) = (request, &reply) {
             match outcome {
                 PutOutcome::PreconditionFailed => self.faults.count(Fault::Precondition),
-                PutOutcome::Stored(_) if key.starts_with(lake::LANDING) => self.notify(key),
+                PutOutcome::Stored(_) if key.starts_with(lake::LANDING) => self.notify(key, bytes.len()),
                 PutOutcome::Stored(_) => {}
             }
         }
         reply
     }
 
-    fn notify(&mut self, key: &str) {
+    fn notify(&mut self, key: &str, bytes: usize) {
         let copies = 1 + usize::from(self.faults.strikes(Fault::NotifiedTwice));
         for _ in 0..copies {
             let mut delay_ms = 500;
             if self.faults.strikes(Fault::Delayed) {
                 delay_ms += self.faults.draw(20 * MINUTE_MS);
             }
-            self.plan(self.now_ms + delay_ms, Work::Notify(key.to_owned()));
+            self.plan(self.now_ms + delay_ms, Work::Notify(key.to_owned(), bytes));
         }
     }
 }

@@ -5,4 +5,5 @@ mod archiving;
 mod common;
 mod faults;
 mod keeping;
+mod memory;
 mod sources;
