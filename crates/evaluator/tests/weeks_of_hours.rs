@@ -116,7 +116,7 @@ fn predictions(release: &Release, hour: Hour) -> Bytes {
 async fn run(store: &MemoryStore, lookback_hours: u32, now: Timestamp) -> EvaluationSummary {
     let config = Config { lake_bucket: "lake".to_owned(), default_model: model(), lookback_hours };
     let bus = MemoryBus::default();
-    let means = Means { endpoints: Endpoints { describe: &Nobody, invoke: &Nobody }, events: &bus };
+    let means = Means { endpoints: Endpoints { describe: &Nobody, invoke: &Nobody }, events: &bus, bucket: "lake" };
     evaluate_and_act(store, means, &config, &EvaluatorEvent::default(), now).await.unwrap()
 }
 

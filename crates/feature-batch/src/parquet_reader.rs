@@ -43,7 +43,7 @@ fn told_of_panics<T>(source: &Shared, read: impl FnOnce() -> Result<T, ReadError
 
 /// Times of Spark and Impala (INT96) as microseconds: as nanoseconds, which is the crate's default, the year 9999 would silently be
 /// another one.
-fn with_wide_timestamps(metadata: ArrowReaderMetadata) -> Result<ArrowReaderMetadata, ParquetError> {
+fn with_wide_timestamps(metadata: &ArrowReaderMetadata) -> Result<ArrowReaderMetadata, ParquetError> {
     let physical = metadata.parquet_schema();
     let is_int96 = |root: usize| {
         let mut leaves = (0..physical.num_columns()).filter(|&leaf| physical.get_column_root_idx(leaf) == root);
@@ -66,8 +66,8 @@ fn with_wide_timestamps(metadata: ArrowReaderMetadata) -> Result<ArrowReaderMeta
 }
 
 impl ParquetReader {
-    pub(crate) fn new(plan: &Plan, source: Shared) -> Result<Self, ReadError> {
-        told_of_panics(&source, || Self::open(plan, source.clone()))
+    pub(crate) fn new(plan: &Plan, source: &Shared) -> Result<Self, ReadError> {
+        told_of_panics(source, || Self::open(plan, source.clone()))
     }
 
     fn open(plan: &Plan, source: Shared) -> Result<Self, ReadError> {
@@ -77,7 +77,7 @@ impl ParquetReader {
         // The Arrow schema that a writer may have left is passed over: the types of the file itself count, so that a
         // text is a text whether its writer knew it as a dictionary, a view or a large text.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let metadata = ArrowReaderMetadata::load(&source, options).and_then(with_wide_timestamps);
+        let metadata = ArrowReaderMetadata::load(&source, options).and_then(|metadata| with_wide_timestamps(&metadata));
         let metadata = metadata.map_err(unreadable)?;
         let schema = metadata.schema();
         let (inputs, columns) =

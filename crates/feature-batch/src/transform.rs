@@ -263,7 +263,7 @@ fn open(plan: &Plan, source: Source) -> Result<Open, crate::error::ReadError> {
     let size_bytes = source.bytes.size_bytes();
     let (reader, format) = match text::open(source.bytes)? {
         Opened::Parquet(source) => {
-            (Reader::Parquet(Box::new(ParquetReader::new(plan, source)?)), SourceFormat::Parquet)
+            (Reader::Parquet(Box::new(ParquetReader::new(plan, &source)?)), SourceFormat::Parquet)
         }
         Opened::Text(SourceFormat::JsonLines, text, bytes_read) => {
             (Reader::Json(Box::new(JsonReader::new(plan, text, bytes_read))), SourceFormat::JsonLines)

@@ -161,7 +161,10 @@ mod tests {
         let Trigger::Landed(deliveries) = parse(&event).unwrap() else { panic!() };
         let outcomes: Vec<_> = deliveries
             .iter()
-            .map(|d| d.as_ref().map_or_else(ArchiverError::reason, |object| object.key.as_str()))
+            .map(|delivery| match delivery {
+                Ok(object) => object.key.as_str(),
+                Err(error) => error.reason(),
+            })
             .collect();
         assert_eq!(outcomes, ["landing/outcomes/a b+.json", "foreign_bucket", "invalid_key", "unknown_event"]);
     }

@@ -212,12 +212,11 @@ impl World {
                 if !is_training && !self.models.contains(&text("ModelName")) {
                     return refused("ValidationException", "Could not find model".to_owned());
                 }
-                if is_training && !self.training.contains_key(&name) {
-                    if self.never.contains(&name) || self.random.random_range(0..8) == 0 {
-                        self.counts.add("job that is never taken");
-                        self.never.insert(name);
-                        return refused("ValidationException", "1 validation error detected".to_owned());
-                    }
+                let is_new = is_training && !self.training.contains_key(&name);
+                if is_new && (self.never.contains(&name) || self.random.random_range(0..8) == 0) {
+                    self.counts.add("job that is never taken");
+                    self.never.insert(name);
+                    return refused("ValidationException", "1 validation error detected".to_owned());
                 }
                 let left = self.random.random_range(1..6);
                 let fails = is_training && self.random.random_range(0..10) == 0;
@@ -455,7 +454,6 @@ async fn history(prepared: &Prepared, seed: u64, mutant: Mutant) -> (Problems, B
             None if !world.never.contains(&version.version) => "ordered, and there is no job",
             None if version.state != VersionState::Failed => "never taken, and nobody wrote it down",
             None if !was_told() => "never taken, and nobody was told",
-            None => "",
             Some(job) if !job.ended => "its job has not ended",
             Some(job) if job.fails && version.state != VersionState::Failed => "failed, and nobody wrote it down",
             Some(job) if job.fails && !was_told() => "failed, and nobody was told",

@@ -115,13 +115,12 @@ impl Function {
                 if failures > function.spec.max_retries {
                     function.counts.discarded.fetch_add(1, Ordering::Relaxed);
                     tracing::warn!(function = function.spec.name, "an asynchronous event failed in all tries");
-                    let queue = function.spec.dead_letter_queue.as_ref().map(|name| function.host.queues.0.get(name));
-                    match queue {
-                        Some(Some(queue)) => _ = queue.send(String::from_utf8_lossy(&payload).into_owned(), None),
-                        Some(None) => {
-                            tracing::warn!(function = function.spec.name, "its dead-letter queue is not there")
+                    if let Some(name) = &function.spec.dead_letter_queue {
+                        if let Some(queue) = function.host.queues.0.get(name) {
+                            queue.send(String::from_utf8_lossy(&payload).into_owned(), None);
+                        } else {
+                            tracing::warn!(function = function.spec.name, queue = name, "no such dead-letter queue");
                         }
-                        None => {}
                     }
                     break;
                 }
