@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use domain::{Arm, Randomisation, Release};
+use domain::{Arm, Release};
 use evaluation::{
     experiment::{AnalysisMethod, AnalysisOptions, Baseline, ExperimentCard, ExperimentFacts, Metric},
     report::Language,
@@ -232,7 +232,7 @@ async fn status(options: &StatusOptions, terminal: Terminal) -> Result<(), CliEr
         .into_iter()
         .map(|id| {
             let facts = planned.clone().filter(|planned| planned.id == id);
-            let facts = facts.unwrap_or(ExperimentFacts { id, arms: Vec::new(), randomise: Randomisation::default() });
+            let facts = facts.unwrap_or_else(|| ExperimentFacts::unknown(id));
             ExperimentCard::new(&facts, &found.hours, analysis)
         })
         .collect();

@@ -26,6 +26,8 @@ struct World {
     not_by_endpoint: [f64; 2],
     zones: usize,
     switchback: bool,
+    /// The hour from which the treatment is given; before hour 0 under another experiment's id.
+    treated_from: i64,
     seed: u64,
 }
 
@@ -38,6 +40,7 @@ const CALM: World = World {
     not_by_endpoint: [0.0, 0.0],
     zones: 40,
     switchback: false,
+    treated_from: 0,
     seed: 1,
 };
 
@@ -75,7 +78,7 @@ impl World {
             let is_treated = hash(self.seed, unit) < self.share;
             // Half of the spread is the unit's own: rides of one unit resemble each other.
             let difficulty = 0.3 + 2.0 * hash(self.seed + 77, unit);
-            let factor = if is_treated && number >= 0 { self.treatment } else { 1.0 };
+            let factor = if is_treated && number >= self.treated_from { self.treatment } else { 1.0 };
             let error = 60.0 * difficulty * factor * (random.random::<f64>() - 0.4) * 2.0;
             let cancelled = random.random_bool(self.cancelled[usize::from(is_treated)]);
             rides.push((id, at_us, rider, format!("{zone}|{}", slot * 1800), is_treated, error, cancelled));
@@ -84,7 +87,7 @@ impl World {
             prediction_id: *id.as_bytes(),
             candidate_id: "car",
             model_version: "1",
-            arm: if *is_treated && number >= 0 { "treatment" } else { "control" },
+            arm: if *is_treated && number >= self.treated_from { "treatment" } else { "control" },
             tier: if hash(self.seed + 99, *at_us as u64) < self.not_by_endpoint[usize::from(*is_treated)] {
                 Tier::Fallback
             } else {
@@ -95,8 +98,8 @@ impl World {
             fallback_s: 500.0,
             interval: None,
             values: &[],
-            experiment: (number >= 0).then_some(ExperimentRow {
-                id: "x",
+            experiment: (number >= self.treated_from).then_some(ExperimentRow {
+                id: if number >= 0 { "x" } else { "earlier" },
                 randomised_unit: self.switchback.then_some(slot.as_str()),
                 // The first five minutes of a slot.
                 excluded: self.switchback && at_us % 1_800_000_000 < 300_000_000,
@@ -127,6 +130,7 @@ fn facts(weights: [f64; 2]) -> ExperimentFacts {
         id: "x".to_owned(),
         arms: vec![("control".to_owned(), weights[0]), ("treatment".to_owned(), weights[1])],
         randomise: Randomisation::Unit,
+        keeps_arms: false,
     }
 }
 
@@ -160,6 +164,30 @@ fn what_was_known_before_narrows_the_interval() {
     assert!(adjusted.variance_reduction.unwrap() > 0.15, "{adjusted:?}");
     assert!(adjusted.upper - adjusted.lower < plain.upper - plain.lower);
     assert!((adjusted.relative.unwrap() + 0.1).abs() < 0.05, "{adjusted:?}");
+}
+
+#[test]
+fn what_the_same_split_did_before_is_no_covariate() {
+    // The step of a ramp before, or an experiment under the same seed: who has the treatment had it then.
+    let world = World { treatment: 0.8, treated_from: -24, ..CALM };
+    let of = |hours: &[HourEvaluation], keeps_arms: bool| {
+        let facts = ExperimentFacts { keeps_arms, ..facts([0.5, 0.5]) };
+        let card = ExperimentCard::new(&facts, hours, AnalysisOptions::default());
+        let effect = card.comparisons[0].metrics[0].effect.unwrap();
+        let words = card.method(evaluation::report::Language::English);
+        (effect, card.hours_treated_before, words)
+    };
+    let plain = of(&world.hours(0, 24), true).0;
+    let (kept, treated, words) = of(&world.hours(-24, 24), true);
+    assert_eq!((kept, treated), (plain, 24));
+    assert!(words.contains("24 hours before it"), "{words}");
+    // Hours before any treatment are taken as ever.
+    let (adjusted, ..) = of(&world.hours(-60, 24), true);
+    assert!(adjusted.variance_reduction.unwrap() > 0.1, "{adjusted:?}");
+    assert!((adjusted.effect / plain.effect - 1.0).abs() < 0.25, "{adjusted:?} {plain:?}");
+    // Why: taken for what was known before, the treatment's own effect is subtracted.
+    let (swallowed, treated, _) = of(&world.hours(-24, 24), false);
+    assert!(swallowed.effect.abs() < 0.8 * plain.effect.abs() && treated == 0, "{swallowed:?} {plain:?}");
 }
 
 #[test]
@@ -258,6 +286,7 @@ fn ramp_decision(world: &World, hours: i64, min_units: u64) -> RampDecision {
         id: "x".to_owned(),
         arms: vec![("control".to_owned(), 1.0 - world.share), ("treatment".to_owned(), world.share)],
         randomise: Randomisation::Unit,
+        keeps_arms: false,
     };
     let card = ExperimentCard::new(&facts, &world.hours(0, hours), AnalysisOptions::default());
     RampDecision::of(&card, &RampPlan { min_units, ..RampPlan::default() })

@@ -117,6 +117,7 @@ mod tests {
             promised_interval: promised,
             experiment_id: None,
             randomise: None,
+            keeps_arms: false,
             arms: Vec::new(),
         };
         let model: ModelName = "pickup-eta".parse().unwrap();

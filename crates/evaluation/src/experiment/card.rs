@@ -62,15 +62,30 @@ pub struct ExperimentFacts {
     pub arms: Vec<(String, f64)>,
     /// What is randomised.
     pub randomise: Randomisation,
+    /// Whether units may have been in these very arms before, under another experiment's id: the plan has a seed of its own (as the
+    /// steps of a ramp have), or is not known.
+    #[serde(default)]
+    pub keeps_arms: bool,
 }
 
 impl ExperimentFacts {
+    /// Of an experiment whose plan is not known.
+    pub fn unknown(id: impl Into<String>) -> Self {
+        Self { id: id.into(), arms: Vec::new(), randomise: Randomisation::default(), keeps_arms: true }
+    }
+
     /// Of a release; `None` where it has no experiment.
     pub fn of(release: &Release) -> Option<Self> {
-        let ExperimentPlan { id, weights, randomise, .. } = release.experiment.as_ref()?;
+        let plan = release.experiment.as_ref()?;
+        let ExperimentPlan { id, weights, randomise, .. } = plan;
         let arms = release.arms.iter().map(|arm| arm.name.clone()).zip(weights.iter().copied()).collect();
-        Some(Self { id: id.clone(), arms, randomise: randomise.clone() })
+        Some(Self { id: id.clone(), arms, randomise: randomise.clone(), keeps_arms: keeps_arms(plan) })
     }
+}
+
+/// Whether another experiment may have split units the same way.
+pub(crate) fn keeps_arms(plan: &ExperimentPlan) -> bool {
+    plan.seed.as_ref().is_some_and(|seed| *seed != plan.id)
 }
 
 /// One arm.
@@ -170,8 +185,18 @@ pub struct ExperimentCard {
     /// Units that met two arms, of those counted: an experiment that was changed while it ran, or units that are not
     /// stable.
     pub units_in_two_arms: u64,
+    /// Hours before in which another experiment may have had the same units in the same arms. What was known of units then may
+    /// be the treatment's own effect: those hours are not used to narrow intervals (CUPED).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub hours_treated_before: u64,
     /// Each treatment against the control.
     pub comparisons: Vec<Comparison>,
+}
+
+// Serde passes a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl ExperimentCard {
@@ -215,19 +240,20 @@ pub struct ExperimentFold {
     facts: ExperimentFacts,
     merged: ExperimentStatistics,
     hours: Option<(Hour, Hour)>,
-    /// The riders of the hours before the first.
+    /// The riders of the hours before the first, but for those that follow.
     before: UnitTable,
+    hours_treated_before: u64,
 }
 
 impl ExperimentFold {
     /// No hour yet.
     pub fn new(facts: &ExperimentFacts) -> Self {
         let (merged, before) = (ExperimentStatistics::default(), UnitTable::default());
-        Self { facts: facts.clone(), merged, hours: None, before }
+        Self { facts: facts.clone(), merged, hours: None, before, hours_treated_before: 0 }
     }
 
     /// Adds an hour that is later than those before. Hours before the experiment's first tell what its units were like before
-    /// (CUPED).
+    /// (CUPED), unless another experiment may have treated them alike.
     pub fn add(&mut self, evaluation: &HourEvaluation) {
         match evaluation.experiments().get(&self.facts.id) {
             Some(statistics) => {
@@ -235,8 +261,9 @@ impl ExperimentFold {
                 let first = self.hours.map_or(evaluation.hour, |(first, _)| first);
                 self.hours = Some((first, evaluation.hour));
             }
-            None if self.hours.is_none() => self.before.merge(evaluation.riders()),
-            None => {}
+            None if self.hours.is_some() => {}
+            None if self.facts.keeps_arms && !evaluation.experiments().is_empty() => self.hours_treated_before += 1,
+            None => self.before.merge(evaluation.riders()),
         }
     }
 
@@ -252,7 +279,7 @@ impl ExperimentFold {
 
     /// The card of all hours so far, without the course over time.
     pub fn card(&self, options: AnalysisOptions) -> ExperimentCard {
-        let Self { facts, merged, before, hours } = self;
+        let Self { facts, merged, before, hours, hours_treated_before } = self;
         let names = arm_names(facts, merged.arms.keys());
         let arms = units_of(&names, merged);
         let mut results: Vec<Vec<MetricResult>> = arms
@@ -284,6 +311,7 @@ impl ExperimentFold {
             arms,
             sample_ratio,
             units_in_two_arms,
+            hours_treated_before: if hours.is_some() { *hours_treated_before } else { 0 },
             comparisons,
         }
     }

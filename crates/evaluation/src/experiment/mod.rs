@@ -15,6 +15,7 @@ mod words;
 use std::collections::BTreeMap;
 
 pub use baseline::Baseline;
+pub(crate) use card::keeps_arms;
 pub use card::{
     AnalysisMethod, AnalysisOptions, ArmCard, Comparison, CoursePoint, ExperimentCard, ExperimentFacts, ExperimentFold,
     MIN_UNITS, SampleRatioCheck, Verdict,

@@ -138,7 +138,11 @@ impl ExperimentCard {
             AnalysisMethod::FixedHorizon => say!(w.method_fixed, level = level),
         };
         let correction = if self.options.false_discovery_rate { "Benjamini–Hochberg" } else { "Holm" };
-        say!(w.method, method = method, units = self.units_name(language), correction = correction)
+        let mut out = say!(w.method, method = method, units = self.units_name(language), correction = correction);
+        if self.hours_treated_before > 0 {
+            out += &say!(w.method_treated, hours = counted(self.hours_treated_before, w.hours_before));
+        }
+        out
     }
 
     /// The sample ratio in a sentence.

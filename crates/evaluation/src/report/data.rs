@@ -13,7 +13,7 @@ use super::{
 use crate::{
     EvaluationError, HourEvaluation, MaturityPoint, SegmentStatistics, ShadowSummary, Summary, Window,
     drift::{DriftReport, FeatureCounts, LABEL, ModelBaseline, ModelDrift, TrainingBaseline},
-    experiment::{AnalysisOptions, ExperimentCard, ExperimentFacts},
+    experiment::{AnalysisOptions, ExperimentCard, ExperimentFacts, keeps_arms},
 };
 
 /// The most points that the course over time has. Longer windows have more hours to a point.
@@ -53,6 +53,9 @@ pub struct ReleaseFacts {
     /// What that randomises.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub randomise: Option<Randomisation>,
+    /// Whether its units may have been in the same arms before, under another experiment's id.
+    #[serde(default)]
+    pub keeps_arms: bool,
     /// Its arms.
     pub arms: Vec<ArmFacts>,
 }
@@ -80,6 +83,7 @@ impl ReleaseFacts {
             promised_interval: release.promise.as_ref().map(|promise| promise.interval),
             experiment_id: release.experiment.as_ref().map(|plan| plan.id.clone()),
             randomise: release.experiment.as_ref().map(|plan| plan.randomise.clone()),
+            keeps_arms: release.experiment.as_ref().is_some_and(keeps_arms),
             arms: release
                 .arms
                 .iter()
@@ -98,7 +102,7 @@ impl ReleaseFacts {
         let is_this = self.experiment_id.as_deref() == Some(id);
         let arms = self.arms.iter().filter(|_| is_this).filter_map(|arm| Some((arm.name.clone(), arm.weight?)));
         let randomise = self.randomise.clone().filter(|_| is_this).unwrap_or_default();
-        ExperimentFacts { id: id.to_owned(), arms: arms.collect(), randomise }
+        ExperimentFacts { id: id.to_owned(), arms: arms.collect(), randomise, keeps_arms: !is_this || self.keeps_arms }
     }
 }
 
@@ -359,7 +363,7 @@ fn experiments(facts: &ReportFacts, evaluations: &[HourEvaluation]) -> Vec<Exper
         .into_iter()
         .map(|id| match &facts.release {
             Some(release) => release.experiment(id),
-            None => ExperimentFacts { id: id.clone(), arms: Vec::new(), randomise: Randomisation::default() },
+            None => ExperimentFacts::unknown(id.as_str()),
         })
         .collect();
     plans.sort_by_key(|plan| plan.arms.is_empty());

@@ -195,6 +195,8 @@ pub(super) const ENGLISH: Words = Words {
     method_sequential: "{level} confidence sequences: one may look, and stop, at any time",
     method_fixed: "{level} intervals of one look at an end that was fixed beforehand; looking earlier voids them",
     method: "{method}. Clustered at what was randomised ({units}); p-values adjusted by {correction}.",
+    method_treated: " {hours} before it are not used to narrow intervals (CUPED): another experiment may have had the same units in the same arms.",
+    hours_before: "{n} hour|{n} hours",
     ratio_planned: "Sample ratio as planned: p = {p} on {units}.",
     ratio_mismatch: "Sample ratio MISMATCH: p = {p} on {units}.",
     ratio_unknown: "Sample ratio not tested: the release with the planned shares is not in force.",

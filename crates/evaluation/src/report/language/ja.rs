@@ -195,6 +195,8 @@ pub(super) const JAPANESE: Words = Words {
     method_sequential: "{level} 信頼系列：いつ確認しても、いつ停止しても有効です",
     method_fixed: "事前に定めた終了時に一度だけ確認する {level} 区間：それより前に確認すると無効になります",
     method: "{method}。ランダム化の単位（{units}）でクラスター化し、p 値は {correction} 法で補正しています。",
+    method_treated: "以前の {hours} は、別の実験で同じ単位が同じアームにいた可能性があるため、区間を狭める調整（CUPED）に使っていません。",
+    hours_before: "{n} 時間",
     ratio_planned: "サンプル比率は計画どおりです（p = {p}、{units}）。",
     ratio_mismatch: "サンプル比率が計画と一致しません（p = {p}、{units}）。",
     ratio_unknown: "サンプル比率は検定していません：計画した配分のリリースが有効ではありません。",

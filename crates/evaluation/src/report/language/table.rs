@@ -39,7 +39,7 @@ words! {
     calibration_axis calibration_tip shadows shadows_text col_failed col_shadow_mae col_answering_mae col_difference
     experiment exp_none exp_alone exp_the_control exp_told exp_span exp_mismatch exp_breached exp_better exp_worse
     exp_undecided exp_too_early why_few_units why_no_ride why_no_variance why_no_figures unit_zones unit_units
-    method_sequential method_fixed method ratio_planned ratio_mismatch ratio_unknown ratio_few ratio_two_arms
+    method_sequential method_fixed method method_treated hours_before ratio_planned ratio_mismatch ratio_unknown ratio_few ratio_two_arms
     metric_mae metric_cost metric_within metric_cancelled metric_not_endpoint effect effect_p dir_better dir_worse
     ne_few_units ne_empty ne_no_variance ne_zero ne newcombe course_title course_text course_tip course_above
     course_below effects_head effects_caption cuped role_primary role_secondary role_guardrail guardrail_mark
