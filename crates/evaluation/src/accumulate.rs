@@ -262,6 +262,7 @@ impl<'a> HourAccumulator<'a> {
             experiments,
             riders: self.riders.finish(),
             features: BTreeMap::new(),
+            model_errors: BTreeMap::new(),
         }
     }
 }

@@ -4,20 +4,20 @@ use domain::{Hour, ModelName, OutcomeEvent};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    EvaluationError,
+    ErrorStatistics, EvaluationError,
     accumulate::{EvaluationOptions, HourAccumulator},
     bounded::Dimension,
-    drift::FeatureCounts,
+    drift::{FeatureCounts, ModelBaseline},
     experiment::{ExperimentStatistics, merge_experiments},
     join::{PredictionRow, Truth},
     maturity::MaturityCounts,
-    segment::{Segment, SegmentStatistics, Summary},
+    segment::{Segment, SegmentStatistics, Summary, is_duration, to_us},
     shadow::{ShadowSegment, ShadowStatistics},
     units::UnitTable,
 };
 
 /// The version of the stored form. A stored evaluation of another version is refused; its hour is evaluated again.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// What one hour's predictions were worth, as far as their outcomes have landed: a state to be merged.
 ///
@@ -39,6 +39,7 @@ pub struct HourEvaluation {
     pub(crate) experiments: BTreeMap<String, ExperimentStatistics>,
     pub(crate) riders: UnitTable,
     pub(crate) features: BTreeMap<String, FeatureCounts>,
+    pub(crate) model_errors: BTreeMap<String, ErrorStatistics>,
 }
 
 /// A row whose car was dispatched and arrived: one such as training has.
@@ -134,6 +135,9 @@ impl HourEvaluation {
         for (baseline, counts) in &other.features {
             self.features.entry(baseline.clone()).or_default().merge(counts);
         }
+        for (baseline, errors) in &other.model_errors {
+            self.model_errors.entry(baseline.clone()).or_default().merge(errors);
+        }
         Ok(())
     }
 
@@ -150,6 +154,27 @@ impl HourEvaluation {
     /// Keeps the features of the cars that arrived, as counted by the baseline with this digest.
     pub fn set_features(&mut self, baseline_digest: impl Into<String>, counts: FeatureCounts) {
         self.features.insert(baseline_digest.into(), counts);
+    }
+
+    /// Errors of what a model's own endpoint said, before the release's correction, by the digest of the model's baseline.
+    pub fn model_errors(&self) -> &BTreeMap<String, ErrorStatistics> {
+        &self.model_errors
+    }
+
+    /// Keeps what a model's own endpoint said of the cars that arrived, before the release's correction, and when they did:
+    /// `(answer, actual)` in seconds, counted by the baseline with this digest.
+    pub fn set_model_answers(
+        &mut self,
+        baseline_digest: impl Into<String>,
+        baseline: &ModelBaseline,
+        answers: &[(f64, f64)],
+    ) {
+        let digest = baseline_digest.into();
+        let usable = answers.iter().filter(|(answer, actual)| is_duration(*answer) && is_duration(*actual));
+        let errors =
+            ErrorStatistics::from_durations_us(usable.clone().map(|(answer, actual)| (to_us(*answer), to_us(*actual))));
+        self.features.insert(digest.clone(), baseline.count(usable.copied()));
+        self.model_errors.insert(digest, errors);
     }
 
     /// What the riders' predictions came to, whatever their arm: what is known of a unit before an experiment.
@@ -239,6 +264,7 @@ struct Stored {
     experiments: BTreeMap<String, ExperimentStatistics>,
     riders: UnitTable,
     features: BTreeMap<String, FeatureCounts>,
+    model_errors: BTreeMap<String, ErrorStatistics>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -304,6 +330,7 @@ impl From<HourEvaluation> for Stored {
             experiments: evaluation.experiments,
             riders: evaluation.riders,
             features: evaluation.features,
+            model_errors: evaluation.model_errors,
         }
     }
 }
@@ -313,6 +340,7 @@ impl TryFrom<Stored> for HourEvaluation {
 
     fn try_from(stored: Stored) -> Result<Self, String> {
         stored.maturity.check()?;
+        stored.model_errors.values().try_for_each(ErrorStatistics::check)?;
         Ok(Self {
             model: stored.model,
             hour: stored.hour,
@@ -324,6 +352,7 @@ impl TryFrom<Stored> for HourEvaluation {
             experiments: stored.experiments,
             riders: stored.riders,
             features: stored.features,
+            model_errors: stored.model_errors,
         })
     }
 }

@@ -25,6 +25,8 @@ pub struct PredictionRow<'a> {
     pub requested_at_us: i64,
     /// The answer: seconds from the request until the candidate arrives.
     pub prediction_s: f64,
+    /// What the endpoint itself had said, where the release's correction changed that; seconds.
+    pub uncorrected_s: Option<f64>,
     /// What the fallback expression said, seconds.
     pub fallback_s: f64,
     /// The lower and the upper end of the answered interval, where there was one; seconds.
@@ -192,12 +194,14 @@ fn by_content<'a>(a: &PredictionRow<'a>, b: &PredictionRow<'a>) -> Ordering {
     let experiment = |row: &PredictionRow<'a>| row.experiment.map(|one| (one.id, one.excluded));
     let units = |row: &PredictionRow<'a>| (row.experiment.and_then(|one| one.randomised_unit), row.unit_id);
     let interval = |row: &PredictionRow<'_>| row.interval.map(|ends| ends.map(f64::to_bits));
+    let uncorrected = |row: &PredictionRow<'_>| row.uncorrected_s.map(f64::to_bits);
     a.requested_at_us
         .cmp(&b.requested_at_us)
         .then_with(|| (a.model_version, a.arm, a.tier).cmp(&(b.model_version, b.arm, b.tier)))
         .then_with(|| experiment(a).cmp(&experiment(b)))
         .then_with(|| a.prediction_s.total_cmp(&b.prediction_s))
         .then_with(|| a.fallback_s.total_cmp(&b.fallback_s))
+        .then_with(|| uncorrected(a).cmp(&uncorrected(b)))
         .then_with(|| units(a).cmp(&units(b)))
         .then_with(|| interval(a).cmp(&interval(b)))
         .then_with(|| a.values.cmp(b.values))
@@ -221,6 +225,7 @@ mod tests {
             tier: Tier::Endpoint,
             requested_at_us: REQUESTED_US,
             prediction_s: 300.0,
+            uncorrected_s: None,
             fallback_s: 400.0,
             interval: None,
             experiment: None,

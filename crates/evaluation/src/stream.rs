@@ -241,6 +241,7 @@ mod tests {
                 tier: Tier::Endpoint,
                 requested_at_us: 0,
                 prediction_s: f64::from(self.0[row].1) * 100.0,
+                uncorrected_s: None,
                 fallback_s: 300.0,
                 interval: None,
                 experiment: None,

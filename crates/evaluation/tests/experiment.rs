@@ -95,6 +95,7 @@ impl World {
             },
             requested_at_us: *at_us,
             prediction_s: 400.0 + error,
+            uncorrected_s: None,
             fallback_s: 500.0,
             interval: None,
             values: &[],

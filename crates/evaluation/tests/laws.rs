@@ -56,6 +56,7 @@ impl Candidate {
             tier: self.tier,
             requested_at_us: at(self.requested_ms).as_microsecond(),
             prediction_s: self.prediction_s,
+            uncorrected_s: None,
             fallback_s: self.fallback_s,
             interval: self.half_width.map(|half| [self.prediction_s - half, self.prediction_s + half]),
             values: ZONES.get(usize::from(self.zone)).map_or(&[], |zone| std::slice::from_ref(zone)),
@@ -288,7 +289,7 @@ fn what_was_stored_otherwise_is_refused_with_a_reason() {
     assert_eq!(value["all"]["answer"]["mae_s"], 50.0);
     assert_eq!(value["all"]["label_maturity"], 1.0);
     for (from, to, why) in [
-        (r#""format":3"#, r#""format":4"#, "format is 4"),
+        (r#""format":4"#, r#""format":5"#, "format is 5"),
         (
             r#""joined":1,"cancelled":0,"pending":0,"unknown_candidate":0,"unusable":0},"answer":{"n":1,"sum"#,
             r#""joined":2,"cancelled":0,"pending":0,"unknown_candidate":0,"unusable":0},"answer":{"n":1,"sum"#,

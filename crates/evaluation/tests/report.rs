@@ -210,6 +210,7 @@ fn hostile_row(hour: Hour) -> PredictionRow<'static> {
         tier: Tier::Endpoint,
         requested_at_us: hour.start().as_microsecond(),
         prediction_s: 300.0,
+        uncorrected_s: None,
         fallback_s: 400.0,
         interval: None,
         values: &[],

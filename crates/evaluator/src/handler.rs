@@ -211,7 +211,7 @@ pub fn report_of(
         report = report.with_drift(&kept.digest, &kept.baseline, evaluations);
     }
     for kept in &baselines.models {
-        report = report.with_model_drift(&kept.digest, &kept.baseline, evaluations)?;
+        report = report.with_model_drift(&kept.digest, &kept.baseline, evaluations);
     }
     Ok(report)
 }
@@ -305,7 +305,8 @@ async fn evaluate_one<S: GetObject + PutObject>(
         shadows: bytes(&shadows_file),
     };
     let mut arrivals = Vec::new();
-    // What each model's own endpoint said of the cars that arrived, and when they did; seconds.
+    // What each model's own endpoint said of the cars that arrived, before the release's correction, and when they did; seconds. Its
+    // baseline is of what the model says.
     let mut answers: Vec<Vec<(f64, f64)>> = vec![Vec::new(); baselines.models.len()];
     let evaluated = evaluate_files(hour, model, &contents, breakdown, |row, arrival| {
         arrivals.push(arrival);
@@ -313,7 +314,7 @@ async fn evaluate_one<S: GetObject + PutObject>(
         if row.tier == Tier::Endpoint
             && let Some(place) = baselines.models.iter().position(is_its)
         {
-            answers[place].push((row.prediction_s, arrival.actual_s));
+            answers[place].push((row.uncorrected_s.unwrap_or(row.prediction_s), arrival.actual_s));
         }
     });
     let mut evaluation = evaluated.map_err(|error| unreadable(model, hour, error))?;
@@ -323,7 +324,7 @@ async fn evaluate_one<S: GetObject + PutObject>(
         evaluation.set_features(&kept.digest, counts);
     }
     for (kept, answers) in baselines.models.iter().zip(answers) {
-        evaluation.set_features(&kept.digest, kept.baseline.count(answers));
+        evaluation.set_model_answers(&kept.digest, &kept.baseline, &answers);
     }
     let etag = |file: Option<Object>| file.map(|object| object.etag.0);
     let kept = KeptEvaluation {

@@ -199,6 +199,7 @@ impl PredictionBatch for Predictions {
                 .then(|| batch.uncorrected(row))
                 .flatten()
                 .unwrap_or_else(|| batch.prediction(row)),
+            uncorrected_s: batch.uncorrected(row),
             fallback_s: batch.fallback(row),
             interval: batch.interval(row),
             experiment: batch.experiment_id(row).map(|id| ExperimentRow {

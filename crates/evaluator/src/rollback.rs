@@ -168,6 +168,7 @@ async fn of_release<S: GetObject>(
         tier: predictions.tier[row],
         requested_at_us: predictions.requested_at[row].as_microsecond(),
         prediction_s: predictions.prediction[row],
+        uncorrected_s: None,
         fallback_s: predictions.fallback[row],
         interval: None,
         experiment: predictions.experiment_id[row].as_deref().map(|id| ExperimentRow {

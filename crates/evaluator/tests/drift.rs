@@ -100,6 +100,7 @@ async fn report(
     plan: &Plan,
     (baseline, held_out): &(TrainingBaseline, ModelBaseline),
     served: &[Served],
+    correction: f64,
 ) -> ReportData {
     let store = MemoryStore::new();
     let arm = Arm {
@@ -121,7 +122,7 @@ async fn report(
     for one in served {
         let (records, outcomes) = hours.entry(one.id.hour()).or_default();
         let at = one.row.requested_at;
-        let candidate = candidate(&one.features, one.fallback);
+        let candidate = candidate(&one.features, one.fallback, correction);
         records.push(record(one.id, &release_id, plan, at, &candidate));
         let arrived_at = at + SignedDuration::from_micros((one.row.drive_s * 1e6) as i64);
         outcomes.push(OutcomeEvent {
@@ -150,9 +151,11 @@ async fn report(
     report
 }
 
-fn candidate(features: &[Option<f64>], fallback: f64) -> CandidateRecord {
+fn candidate(features: &[Option<f64>], said: f64, correction: f64) -> CandidateRecord {
+    let uncorrected = (correction != 1.0).then_some(said);
     serde_json::from_value(serde_json::json!({
-        "candidate_id": "car", "inputs": {}, "features": features, "prediction": fallback, "fallback": fallback,
+        "candidate_id": "car", "inputs": {}, "features": features, "prediction": said * correction, "fallback": said,
+        "uncorrected": uncorrected,
     }))
     .unwrap()
 }
@@ -182,14 +185,14 @@ async fn what_was_changed_in_real_trips_is_named_and_nothing_else() {
     let trained_on = serve(&plan, &before, &unchanged);
     let baseline = (baseline(&plan, &trained_on), model_baseline(&plan, &trained_on));
 
-    let calm = report(&plan, &baseline, &serve(&plan, &after, &unchanged)).await;
+    let calm = report(&plan, &baseline, &serve(&plan, &after, &unchanged), 1.0).await;
     assert_eq!(drifted(&calm), Vec::<&str>::new());
     assert!(!calm.models[0].concept_drift() && calm.models[0].prediction.reasons.is_empty(), "{:?}", calm.models);
     assert_eq!(calm.wants_training(), None);
 
     // Slower streets: no feature changes and no answer, but what is predicted, and with it the error.
     let slower = |_: usize, row: &mut TrainingRow| row.drive_s *= 1.3;
-    let slower = report(&plan, &baseline, &serve(&plan, &after, &slower)).await;
+    let slower = report(&plan, &baseline, &serve(&plan, &after, &slower), 1.0).await;
     assert_eq!(drifted(&slower), [LABEL]);
     assert!(slower.models[0].concept_drift() && slower.models[0].prediction.reasons.is_empty(), "{:?}", slower.models);
     assert!(slower.wants_training().is_some());
@@ -203,7 +206,7 @@ async fn what_was_changed_in_real_trips_is_named_and_nothing_else() {
     let busiest: f64 = busiest.parse().unwrap();
     let is_open = |ride: &&Ride| ride.training_row().unwrap().inputs["rider_zone"].as_f64() != Some(busiest);
     let open: Vec<Ride> = after.iter().filter(is_open).cloned().collect();
-    let closed = report(&plan, &baseline, &serve(&plan, &open, &unchanged)).await;
+    let closed = report(&plan, &baseline, &serve(&plan, &open, &unchanged), 1.0).await;
     let columns = &closed.drift.as_ref().unwrap().columns;
     let zone = columns.iter().find(|column| column.name == "rider_zone").unwrap();
     assert!(zone.reasons.contains(&DriftReason::Gone) && zone.gone == [busiest]);
@@ -217,9 +220,47 @@ async fn what_was_changed_in_real_trips_is_named_and_nothing_else() {
             row.candidate_inputs.insert("car_zone".to_owned(), serde_json::Value::Null);
         }
     };
-    let broken = report(&plan, &baseline, &serve(&plan, &after, &broken)).await;
+    let broken = report(&plan, &baseline, &serve(&plan, &after, &broken), 1.0).await;
     assert_eq!(drifted(&broken), ["car_zone"]);
     assert_eq!(broken.drift.unwrap().columns[0].reasons, [DriftReason::Missing]);
+}
+
+/// Rides of 3 to 20 minutes, with a model that is off by up to a fifth.
+fn made_up(plan: &Plan, rides: usize) -> Vec<Served> {
+    let ride = |number: usize| {
+        let said = 200.0 + (number * 7_919 % 1_000) as f64;
+        let requested_at = first() + SignedDuration::from_secs(30 * number as i64);
+        let mut bits = [0; 10];
+        bits[..8].copy_from_slice(&(number as u64).to_be_bytes());
+        let row = TrainingRow {
+            requested_at,
+            inputs: Inputs::new(),
+            candidate_inputs: Inputs::new(),
+            drive_s: said * (0.8 + 0.4 * (number * 104_729 % 997) as f64 / 997.0),
+        };
+        let features = vec![Some(said); plan.output_names().len()];
+        Served { row, id: domain::PredictionId::new(requested_at, bits), features, fallback: said }
+    };
+    (0..rides).map(ride).collect()
+}
+
+#[tokio::test]
+async fn a_release_that_corrects_its_model_is_no_drift_of_the_model() {
+    let plan = Plan::compile("features.toml", SPEC).unwrap();
+    let served = made_up(&plan, 1_200);
+    let baseline = (baseline(&plan, &served), model_baseline(&plan, &served));
+    for correction in [1.0, 1.3] {
+        let report = report(&plan, &baseline, &served, correction).await;
+        let drift = &report.models[0];
+        assert!(drift.prediction.reasons.is_empty() && !drift.concept_drift(), "{correction}: {drift:?}");
+        assert_eq!(drift.rows, 1_200);
+        assert!((drift.mae_s / drift.held_out_mae_s - 1.0).abs() < 1e-6, "{correction}: {drift:?}");
+    }
+    // A correction that makes up for slower streets does not hide that the model no longer knows them.
+    let mut slower = served;
+    slower.iter_mut().for_each(|one| one.row.drive_s *= 1.3);
+    let report = report(&plan, &baseline, &slower, 1.3).await;
+    assert!(report.models[0].concept_drift(), "{:?}", report.models);
 }
 
 fn drifted(report: &ReportData) -> Vec<&str> {

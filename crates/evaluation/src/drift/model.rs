@@ -121,11 +121,11 @@ impl ModelBaseline {
 pub struct ModelDrift {
     /// The model version.
     pub model_version: String,
-    /// Answers of its own endpoint whose car arrived.
+    /// Answers of its own endpoint, before the release's correction, whose car arrived.
     pub rows: u64,
     /// Held-out rows.
     pub held_out_rows: u64,
-    /// Mean absolute error now, seconds.
+    /// Mean absolute error of them now, seconds.
     pub mae_s: f64,
     /// Mean absolute error on held-out rows, seconds.
     pub held_out_mae_s: f64,

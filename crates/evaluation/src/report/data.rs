@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::{DomainError, Hour, ModelName, Randomisation, Release, ReleaseId, Tier};
+use domain::{DomainError, Hour, ModelName, Randomisation, Release, ReleaseId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use super::{
     language::Language,
 };
 use crate::{
-    EvaluationError, HourEvaluation, MaturityPoint, SegmentStatistics, ShadowSummary, Summary, Window,
+    ErrorStatistics, EvaluationError, HourEvaluation, MaturityPoint, SegmentStatistics, ShadowSummary, Summary, Window,
     drift::{DriftReport, FeatureCounts, LABEL, ModelBaseline, ModelDrift, TrainingBaseline},
     experiment::{AnalysisOptions, ExperimentCard, ExperimentFacts, keeps_arms},
 };
@@ -313,28 +313,22 @@ impl ReportData {
         self
     }
 
-    /// Adds how a model version's answers and errors are against held-out rows: from the counts that were made by this
+    /// Adds how what a model version itself says, before the release's correction, is against held-out rows: from the counts that were made by this
     /// baseline.
-    pub fn with_model_drift(
-        mut self,
-        digest: &str,
-        baseline: &ModelBaseline,
-        evaluations: &[HourEvaluation],
-    ) -> Result<Self, EvaluationError> {
-        let mut counts = FeatureCounts::default();
+    #[must_use]
+    pub fn with_model_drift(mut self, digest: &str, baseline: &ModelBaseline, evaluations: &[HourEvaluation]) -> Self {
+        let (mut counts, mut errors) = (FeatureCounts::default(), ErrorStatistics::default());
         for evaluation in evaluations {
             if let Some(more) = evaluation.features().get(digest) {
                 counts.merge(more);
             }
+            if let Some(more) = evaluation.model_errors().get(digest) {
+                errors.merge(more);
+            }
         }
-        let window = Window::of(evaluations)?;
-        let its = window
-            .segments()
-            .iter()
-            .filter(|(segment, _)| segment.tier == Tier::Endpoint && segment.model_version == baseline.model_version);
-        let figures = SegmentStatistics::sum(its.map(|(_, statistics)| statistics)).answer.figures();
+        let figures = errors.figures();
         self.models.extend(figures.and_then(|figures| ModelDrift::new(baseline, &counts, &figures)));
-        Ok(self)
+        self
     }
 
     /// Why the model should be trained again; `None` where nothing says so.

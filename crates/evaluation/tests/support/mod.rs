@@ -57,7 +57,7 @@ pub(crate) fn city(hours: i64, busy: f64) -> ReportData {
     let facts = ReportFacts { model, generated_at: first.plus(hours).start(), release };
     let mut data = ReportData::new(facts, &evaluations).unwrap().with_drift("t", &baselines.training, &evaluations);
     for model in &baselines.models {
-        data = data.with_model_drift(&model.model_version, model, &evaluations).unwrap();
+        data = data.with_model_drift(&model.model_version, model, &evaluations);
     }
     data
 }
@@ -138,6 +138,7 @@ fn evaluate(model: &ModelName, hour: Hour, now: Timestamp, busy: f64, baselines:
                 tier,
                 requested_at_us: requested_us,
                 prediction_s: away + if tier == Tier::Fallback { naive_s } else { answer_s }.max(20.0),
+                uncorrected_s: None,
                 fallback_s: away + naive_s.max(20.0),
                 interval: Some([answer_s - 0.33 * answer_s, answer_s + 0.42 * answer_s]),
                 values: &zones[zone],
@@ -172,7 +173,7 @@ fn evaluate(model: &ModelName, hour: Hour, now: Timestamp, busy: f64, baselines:
     let mut evaluation = evaluate_hour_with(hour, model, rows, &outcomes, options);
     evaluation.set_features("t", counts);
     for (baseline, answers) in baselines.models.iter().zip(answers) {
-        evaluation.set_features(&baseline.model_version, baseline.count(answers));
+        evaluation.set_model_answers(&baseline.model_version, baseline, &answers);
     }
     evaluation
 }
