@@ -258,7 +258,9 @@ async fn a_release_that_corrects_its_model_is_no_drift_of_the_model() {
     }
     // A correction that makes up for slower streets does not hide that the model no longer knows them.
     let mut slower = served;
-    slower.iter_mut().for_each(|one| one.row.drive_s *= 1.3);
+    for one in &mut slower {
+        one.row.drive_s *= 1.3;
+    }
     let report = report(&plan, &baseline, &slower, 1.3).await;
     assert!(report.models[0].concept_drift(), "{:?}", report.models);
 }
