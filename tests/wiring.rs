@@ -51,7 +51,7 @@ fn without_a_trigger_what_needs_it_fails() {
     assert_eq!(demo(TEMPLATE), None, "with all of them it succeeds");
     for (trigger, why) in [
         ("        Predict:\n", "was answered"),
-        ("        Outcome:\n", "\"outcomes\":0,"),
+        ("        Outcome:\n", "not every outcome was accepted"),
         // S3 tells nobody: nothing is archived.
         (
             "          - Event: s3:ObjectCreated:*\n            Queue: !GetAtt LandingQueue.Arn\n",
