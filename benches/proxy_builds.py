@@ -50,10 +50,11 @@ def main():
     harness = peers.built("prediction-proxy", "example", "request_overhead")
     runs = {name: lambda binary=binary: measured(harness, binary, options) for name, binary in builds.items()}
     taken = peers.taken_in_turn(runs, options.rounds, warm=1)
-    for measure in next(iter(taken.values()))[0]:
-        unit = measure.rsplit(", ", 1)[1]
-        values = {name: [figures[measure] for figures in rounds] for name, rounds in taken.items()}
-        peers.tell("builds of the proxy", measure.rsplit(", ", 1)[0], unit, values, ours=next(iter(builds)))
+    first = next(iter(builds))
+    for figure in taken[first][0]:
+        values = {name: [figures[figure] for figures in rounds] for name, rounds in taken.items()}
+        measure, unit = figure.rsplit(", ", 1)
+        peers.tell("builds of the proxy", measure, unit, values, ours=first)
     print("\n| | zipped, MB |\n|---|---|")
     for name, binary in builds.items():
         print(f"| {name} | {zipped_mb(binary):.2f} |")

@@ -172,7 +172,7 @@ impl Plan {
 
     /// What the rows show the state of, UTC. A query that does not name `@as_of` reads what is there when it is asked.
     pub(crate) fn state_at(&self) -> Timestamp {
-        self.as_of.filter(|_| self.definition.sql.contains("@as_of")).unwrap_or(self.created_at)
+        self.as_of.filter(|_| warehouse::names_as_of(&self.definition.sql)).unwrap_or(self.created_at)
     }
 
     fn is_over(&self, now: Timestamp) -> bool {

@@ -11,8 +11,8 @@ use features::Plan;
 use crate::{BatchError, FileSource, Options, Progress, Source, Summary, ViewFormat, transform};
 
 /// Transforms files into `train.csv` or `train.parquet`, `rejects.jsonl` and `summary.json` in the folder `output`, which
-/// is made where it is not there. Files that are there are replaced, a view of the
-/// other format too, and only once all is done.
+/// is made where it is not there. Files that are there are replaced, a view of the other format too, and only once all is
+/// done.
 ///
 /// # Errors
 /// As [`transform`]; or a file cannot be opened, made or renamed.

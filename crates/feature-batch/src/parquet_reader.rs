@@ -41,21 +41,25 @@ fn told_of_panics<T>(source: &Shared, read: impl FnOnce() -> Result<T, ReadError
     })
 }
 
+/// How the first leaf of a column lies in the file.
+fn physical_type(metadata: &ArrowReaderMetadata, root: usize) -> Option<Physical> {
+    let schema = metadata.parquet_schema();
+    let leaf = (0..schema.num_columns()).find(|&leaf| schema.get_column_root_idx(leaf) == root)?;
+    Some(schema.column(leaf).physical_type())
+}
+
 /// Times of Spark and Impala (INT96) as microseconds: as nanoseconds, which is the crate's default, the year 9999 would silently be
 /// another one.
 fn with_wide_timestamps(metadata: &ArrowReaderMetadata) -> Result<ArrowReaderMetadata, ParquetError> {
-    let physical = metadata.parquet_schema();
-    let is_int96 = |root: usize| {
-        let mut leaves = (0..physical.num_columns()).filter(|&leaf| physical.get_column_root_idx(leaf) == root);
-        leaves.any(|leaf| physical.column(leaf).physical_type() == Physical::INT96)
-    };
     let fields: Vec<Arc<Field>> = metadata
         .schema()
         .fields()
         .iter()
         .enumerate()
         .map(|(root, field)| match field.data_type() {
-            DataType::Timestamp(TimeUnit::Nanosecond, None) if is_int96(root) => {
+            DataType::Timestamp(TimeUnit::Nanosecond, None)
+                if physical_type(metadata, root) == Some(Physical::INT96) =>
+            {
                 Arc::new(field.as_ref().clone().with_data_type(DataType::Timestamp(TimeUnit::Microsecond, None)))
             }
             _ => Arc::clone(field),
@@ -84,10 +88,7 @@ impl ParquetReader {
             SourceColumns::of_header(plan, schema.fields().iter().map(|field| field.name().as_str()))?;
         for (root, input) in inputs.iter().enumerate().filter_map(|(root, input)| Some((root, (*input)?))) {
             let field = schema.field(root);
-            let leaf = (0..metadata.parquet_schema().num_columns())
-                .find(|&leaf| metadata.parquet_schema().get_column_root_idx(leaf) == root);
-            let physical = leaf.map(|leaf| metadata.parquet_schema().column(leaf).physical_type());
-            check_type(&plan.inputs()[input], field.data_type(), physical)?;
+            check_type(&plan.inputs()[input], field.data_type(), physical_type(&metadata, root))?;
         }
         let roots = inputs.iter().enumerate().filter(|(_, input)| input.is_some()).map(|(root, _)| root);
         let mask = ProjectionMask::roots(metadata.parquet_schema(), roots);

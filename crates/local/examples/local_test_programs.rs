@@ -138,7 +138,10 @@ async fn serve() {
             match body.as_str() {
                 "fail" => return (StatusCode::INTERNAL_SERVER_ERROR, "model is ill").into_response(),
                 "die" => std::process::exit(1),
-                "slow" => tokio::time::sleep(Duration::from_secs(2)).await,
+                "slow" => {
+                    std::fs::write(base().join("asked"), "").unwrap();
+                    tokio::time::sleep(Duration::from_secs(2)).await;
+                }
                 _ => {}
             }
             let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("-").to_owned();

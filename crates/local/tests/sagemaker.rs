@@ -224,7 +224,11 @@ async fn from_data_to_predictions() {
     // An update: the old variants serve until the new ones do, and answer what they were asked before.
     create_config(&control, "c2", &[("only", "m2", 1.0)]).await;
     let under_way = tokio::spawn(invoke("slow").target_variant("a").send());
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let containers = root.path().join("sagemaker/endpoints");
+    let is_asked = || std::fs::read_dir(&containers).unwrap().any(|one| one.unwrap().path().join("asked").exists());
+    while !is_asked() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     control.update_endpoint().endpoint_name("eta").endpoint_config_name("c2").send().await.unwrap();
     while control.describe_endpoint().endpoint_name("eta").send().await.unwrap().endpoint_status()
         == Some(&EndpointStatus::Updating)

@@ -31,7 +31,7 @@ pub(crate) fn of_record(record: &PredictionRecord, only_in_log: bool, now: Times
     );
     _ = write!(
         line,
-        r#""model":"{}","tier":"{}","arm":{},"prediction_id":"{}","requests":1,"candidates":{},"fallbacks":{},"archive_failures":{},"total_us":{},"endpoint_us":{},"transform_us":{},"overhead_us":{}}}"#,
+        r#""model":"{}","tier":"{}","arm":{},"prediction_id":"{}","requests":1,"candidates":{},"fallbacks":{},"archive_failures":{},"total_us":{},"endpoint_us":{},"transform_us":{},"overhead_us":{}"#,
         record.model,
         record.tier.as_str(),
         text(&record.assignment.arm),
@@ -45,9 +45,9 @@ pub(crate) fn of_record(record: &PredictionRecord, only_in_log: bool, now: Times
         timings.total_us.saturating_sub(timings.endpoint_us),
     );
     if let Some(reason) = &record.tier_reason {
-        line.pop();
-        _ = write!(line, r#","tier_reason":{}}}"#, text(reason));
+        _ = write!(line, r#","tier_reason":{}"#, text(reason));
     }
+    line.push('}');
     line
 }
 

@@ -85,11 +85,16 @@ pub struct Extract {
     pub limits: Limits,
 }
 
+/// Whether a query asks for the state at `@as_of`.
+pub fn names_as_of(sql: &str) -> bool {
+    sql.contains("@as_of")
+}
+
 impl Extract {
     /// The parameters, `as_of` among them where the query names it.
     pub fn bound_parameters(&self) -> BTreeMap<String, Parameter> {
         let mut parameters = self.parameters.clone();
-        if let Some(as_of) = self.as_of.filter(|_| self.sql.contains("@as_of")) {
+        if let Some(as_of) = self.as_of.filter(|_| names_as_of(&self.sql)) {
             let value = as_of.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string();
             parameters.insert("as_of".to_owned(), Parameter { of: ParameterType::Timestamp, value });
         }

@@ -16,6 +16,6 @@ mod port;
 mod types;
 
 pub use error::WarehouseError;
-pub use extract::{Extract, Limits, Parameter, ParameterType};
+pub use extract::{Extract, Limits, Parameter, ParameterType, names_as_of};
 pub use port::{BatchStream, OpenStreams, ReadStream, StageTable, StagedTable, StreamSession, Warehouse};
 pub use types::{ColumnType, column_type, normalise};
